@@ -1,0 +1,195 @@
+"""What an experiment asks for, as artefacts and jobs with their keys; nothing is computed and nothing is read here.
+
+    model     <- source, architecture and recipe, or the file of its weights
+    ranking   <- source, the model's weights, the estimator's own settings
+    job       <- source, the network retrained, its recipe, the ranking, what is replaced by what, the seed
+
+A key further down contains the key of what it is made from, so a change upstream gives new artefacts beside the
+old ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from roar.datasets import Source
+from roar.experiment import Experiment, ModelSettings, Recipe, RetrainSettings, TrainSettings
+from roar.jobs.job import Job, Network
+from roar.store import key_of
+
+REFERENCE = "reference"  # the cell that every estimator shares: nothing is replaced
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network to be explained, and where its weights lie in the store."""
+
+    label: str
+    folder: str
+    network: Network
+    settings: ModelSettings
+    recipe: Recipe  # with the regulariser's changes
+    identity: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """``simplecnn, dropout(0.3)``; an architecture alone where the recipe decides."""
+        regularizer = self.network.regularizer
+        return self.label if regularizer == "recipe" else f"{self.label}, {regularizer}"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """An estimator's ranking of one model's images; ``model`` is ``None`` for a control."""
+
+    estimator: str
+    family: str
+    model: Model | None
+    folder: str  # with one folder per split below it
+    identity: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        return key_of(self.identity)
+
+
+def source_folder(source: Source) -> str:
+    return f"{source.label}-{source.fingerprint[:10]}"
+
+
+def models(experiment: Experiment, source: Source, weights: dict[str, str]) -> list[Model]:
+    """The networks to be explained, each once; ``weights`` holds the hash of every weights file that is named."""
+    found: dict[str, Model] = {}
+    for settings in [one for several in experiment.model for one in _each_seed(several)]:
+        network = _network(settings.name, settings.regularizer, source)
+        recipe = _recipe(experiment.train, source, network)
+        identity: dict[str, Any] = {"artefact": "model", "source": source.fingerprint, "network": asdict(network)}
+        if settings.weights is not None:
+            identity |= {"weights": weights[settings.weights], "normalise_mean": settings.normalise_mean,
+                         "normalise_std": settings.normalise_std}
+        else:
+            identity |= {"recipe": recipe.model_dump(), "seed": settings.seed, "root_seed": experiment.seed}
+        label = settings.name if settings.seed == 0 else f"{settings.name}#{settings.seed}"
+        name = _safe("-".join(part for part in (label, network.regularizer) if part != "recipe"))
+        folder = f"models/{source_folder(source)}/{name}-{key_of(identity)}"
+        found[folder] = Model(label, folder, network, settings, recipe, identity)
+    return list(found.values())
+
+
+def _each_seed(settings: ModelSettings) -> list[ModelSettings]:
+    return [settings.model_copy(update={"seed": seed, "seeds": 1})
+            for seed in range(settings.seed, settings.seed + settings.seeds)]
+
+
+def _network(name: str, regularizer: str, source: Source) -> Network:
+    """An architecture with its regulariser, which has one spelling however it was written."""
+    from roar.models.regularizers import parse
+
+    return Network(name, str(parse(regularizer)), source.num_classes, source.channels, source.height)
+
+
+def _recipe(settings: TrainSettings | RetrainSettings, source: Source, network: Network) -> Recipe:
+    """How a network is trained: its regulariser decides on weight decay and label smoothing."""
+    from roar.models.regularizers import parse
+
+    return parse(network.regularizer).over(settings.resolve(source.label))
+
+
+def ranking(experiment: Experiment, source: Source, estimator: str, model: Model, weights: str) -> Ranking:
+    """One estimator's ranking of one model, whose weights have this hash."""
+    from roar import estimators
+
+    known = estimators.find(estimator)
+    identity: dict[str, Any] = {
+        "artefact": "ranking", "source": source.fingerprint, "root_seed": experiment.seed,
+        "shard_size": experiment.estimators.shard_size,
+        **estimators.identity(estimator, experiment.estimators),
+    }
+    explained: Model | None = None
+    if known.family != estimators.CONTROL:
+        explained = model
+        identity |= {"weights": weights, "network": asdict(model.network), **_seen_as(model)}
+    below = model.folder.rsplit("/", 1)[-1] if explained else "controls"
+    folder = f"rankings/{source_folder(source)}/{below}/{known.name}-{key_of(identity)}"
+    return Ranking(known.name, known.family, explained, folder, identity)
+
+
+def jobs(experiment: Experiment, source: Source, model: Model, rankings: Sequence[Ranking]) -> list[Job]:
+    """Every training of one explained model: the reference first, then cell by cell."""
+    settings = experiment.retrain
+    same = settings.model == "same"
+    name = model.network.name if same else settings.model
+    regularizer = model.network.regularizer if same else settings.regularizer
+    network = _network(name, regularizer, source)
+    recipe = _recipe(settings, source, network)
+    common = {"artefact": "job", "source": source.fingerprint, "network": asdict(network),
+              "recipe": recipe.model_dump(), "root_seed": experiment.seed}
+    protocol = key_of(common)
+    described = {"source": source.label, "model": model.label, "regularizer": model.network.regularizer,
+                 "retrainer": name, "protocol": protocol}
+
+    def job(ranked: Ranking | None, mode: str, fill: str, threshold: float, seed: int) -> Job:
+        cell = {"ranking": ranked.key, "mode": mode, "fill": fill, "threshold": threshold} if ranked else {}
+        identity = {**common, **cell, "seed": seed}
+        row = {**described, "estimator": ranked.estimator if ranked else REFERENCE, "mode": mode, "fill": fill,
+               "threshold": threshold, "seed": seed, "ranking": ranked.key if ranked else ""}
+        return Job(key_of(identity), network, recipe, ranked.folder if ranked else None, row, identity)
+
+    seeds = range(settings.seeds)
+    found = [job(None, "roar", "none", 0.0, seed) for seed in seeds]
+    for ranked in rankings:
+        for mode in experiment.degrade.modes:
+            for threshold in experiment.degrade.thresholds:
+                if threshold > 0:
+                    found += [job(ranked, mode, experiment.degrade.fill, threshold, seed) for seed in seeds]
+    return found
+
+
+def _seen_as(model: Model) -> dict[str, Any]:
+    """The normalisation that a model sees images through; ``None`` is that of the source."""
+    return {"normalise_mean": model.settings.normalise_mean, "normalise_std": model.settings.normalise_std}
+
+
+def deletion(experiment: Experiment, source: Source, model: Model, weights: str,
+             ranked: Ranking) -> tuple[str, dict[str, Any]]:
+    """Where one model's deletion curves under one ranking lie, and what determines them."""
+    settings = experiment.degrade
+    identity = {"artefact": "deletion", "source": source.fingerprint, "network": asdict(model.network),
+                "weights": weights, **_seen_as(model), "ranking": ranked.key, "modes": settings.modes,
+                "fill": settings.fill, "thresholds": sorted({0.0, *settings.thresholds}),
+                "root_seed": experiment.seed}
+    below = f"{source_folder(source)}/{model.folder.rsplit('/', 1)[-1]}"
+    return f"deletion/{below}/{ranked.estimator}-{key_of(identity)}", identity
+
+
+def unique(found: Iterable[Job]) -> list[Job]:
+    """Each job once: models that share a retrainer share its reference and its controls."""
+    return list({job.key: job for job in found}.values())
+
+
+def check_names(experiment: Experiment) -> tuple[str, ...]:
+    """The estimators asked for, by their full names, after every name in the experiment is known to exist.
+
+    Raises:
+        UnknownNameError: an estimator, a model, a regulariser or a fill does not exist.
+    """
+    from roar.datasets.fills import find_fill
+    from roar.estimators import resolve
+    from roar.models import check_name
+    from roar.models.regularizers import parse
+
+    retrained = [] if experiment.retrain.model == "same" else [experiment.retrain.model]
+    for name in [*(model.name for model in experiment.model), *retrained]:
+        check_name(name)
+    for name in [*(model.regularizer for model in experiment.model), experiment.retrain.regularizer]:
+        parse(name)
+    find_fill(experiment.degrade.fill)
+    return resolve(experiment.estimators.names)
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._=+()#-]+", "-", name)

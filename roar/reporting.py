@@ -1,0 +1,177 @@
+"""The report: tables, figures and one page, all from what is in the store."""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from roar.deletion import read_deletion
+from roar.errors import AnalysisError, UnknownNameError
+from roar.gallery import read_gallery
+from roar.plans import class_names
+from roar.results import finished_jobs, read_results
+from roar.status import read_status
+from roar.store import Store, versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+FOLDER = "reports"
+PAGE = "report.html"
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What was reported: the frames, and the files by their full names."""
+
+    results: pd.DataFrame
+    curves: pd.DataFrame
+    files: list[str]
+
+
+def write_report(store: Store, jobs: Collection[str] | None = None, experiment: str = "") -> Report:
+    """Write tables, figures and the page below ``reports/``.
+
+    Args:
+        jobs: the keys of the jobs to report; default: all that are in the store.
+        experiment: the experiment as TOML, shown on the page so that it can be run again.
+
+    Raises:
+        AnalysisError: there is no result.
+    """
+    from roar.analysis.curves import curves
+
+    results = results_of(store, jobs)
+    table = curves(results)
+    deletion = read_deletion(store)
+    written = {**_tables(results, table, deletion), **dict(_figures(results, table, deletion)),
+               PAGE: page(store, results, deletion, experiment).encode()}
+    for name, data in written.items():
+        store.files.write(f"{FOLDER}/{name}", data)
+    shown = ("results.csv", "curves.csv", "leaderboard.csv", "accuracy.svg", PAGE)
+    return Report(results.drop_duplicates("job"), table, [f"{store.location}/{FOLDER}/{name}" for name in shown])
+
+
+def results_of(store: Store, jobs: Collection[str] | None = None) -> pd.DataFrame:
+    """The results to report; jobs that several models share stand at each of them.
+
+    Raises:
+        AnalysisError: there is none.
+    """
+    from roar.analysis.shared import with_shared
+
+    results = read_results(store.files, jobs)
+    if results.empty:
+        raise AnalysisError(f"There is no result in '{store.location}' to report; "
+                            "`roar run` or `roar retrain` makes some.")
+    return with_shared(results)
+
+
+def page(store: Store, results: pd.DataFrame, deletion: pd.DataFrame, experiment: str) -> str:
+    """The report as one HTML page."""
+    from roar.analysis.page import report_page
+
+    return report_page(results, deletion, provenance(store, results, experiment), read_gallery(store),
+                       class_names(store))
+
+
+def one_table(store: Store, name: str, kind: str) -> bytes:
+    """One table of :data:`roar.analysis.frames.TABLES` as the bytes of a file.
+
+    Raises:
+        UnknownNameError: there is no such table or format.
+        AnalysisError: the results do not allow it.
+    """
+    from roar.analysis.frames import FORMATS, render_table, table
+
+    if kind not in FORMATS:
+        raise UnknownNameError("table format", kind, FORMATS)
+    return render_table(table(results_of(store), name), kind)
+
+
+def against_paper(store: Store) -> str:
+    """The paper's findings with the evidence here, and the published numbers beside ours, as text."""
+    from roar.analysis.paper import against_paper as compare
+    from roar.analysis.tables import plain_table
+
+    found = compare(results_of(store), read_deletion(store))
+    findings = "\n".join(f"{row.finding}. {row.claim}\n   {row.verdict}: {row.evidence}"
+                         for row in found.findings.itertuples())
+    return f"{findings}\n\n{plain_table(found.order)}\n{plain_table(found.beside)}"
+
+
+def watch(store: Store, pause: float = 3.0) -> Iterator[Report]:
+    """Write the report again whenever there are new results, until every planned job has one."""
+    seen: object = None
+    while True:
+        state = finished_jobs(store.files)
+        if state != seen and any(state):
+            seen = state
+            yield write_report(store)
+        if not read_status(store).missing:
+            return
+        time.sleep(pause)
+
+
+def provenance(store: Store, results: pd.DataFrame, experiment: str) -> dict[str, Any]:
+    """Where the numbers come from."""
+    import datetime
+
+    return {
+        "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "experiment": experiment,
+        "commands": ["roar run experiment.toml", "roar report"],
+        "versions": versions(),
+        "hardware": {"machine": platform.machine(), "system": platform.system(), "cpus": os.cpu_count(),
+                     "devices of the trainings": ", ".join(sorted(set(results["device"].dropna()) - {""}))},
+        "store": {"format": store.description["format"], "protocols": ", ".join(sorted(set(results["protocol"]))),
+                  "trainings": results["job"].nunique(),
+                  "rankings": results.loc[results["ranking"] != "", "ranking"].nunique()},
+    }
+
+
+def _tables(results: pd.DataFrame, table: pd.DataFrame, deletion: pd.DataFrame) -> dict[str, bytes]:
+    from roar.analysis.leaderboard import leaderboard
+
+    buffer = io.BytesIO()
+    once = results.drop_duplicates("job")
+    once.to_parquet(buffer, index=False)
+    flat = once.drop(columns="class_accuracy", errors="ignore")
+    frames = {"results.csv": flat, "curves.csv": table, "leaderboard.csv": leaderboard(results)}
+    if len(deletion):
+        frames["deletion.csv"] = deletion
+    return {**{name: frame.to_csv(index=False).encode() for name, frame in frames.items()},
+            "results.parquet": buffer.getvalue()}
+
+
+def _figures(results: pd.DataFrame, table: pd.DataFrame, deletion: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """Every figure that the results allow, as SVG; the first one as PNG too."""
+    from roar.analysis import figures
+
+    main = figures.accuracy_curves(table)
+    yield "accuracy.svg", figures.render(main, "svg")
+    yield "accuracy.png", figures.render(main, "png")
+    makers: dict[str, Callable[[], Figure]] = {
+        "matrix.svg": lambda: figures.accuracy_matrix(table),
+        "leaderboard.svg": lambda: figures.leaderboard_intervals(_leaderboard(results)),
+    }
+    if len(deletion):
+        makers["deletion.svg"] = lambda: figures.deletion_and_roar_curves(table, deletion)
+    for name, make in makers.items():
+        try:
+            figure = make()
+        except AnalysisError:  # too little to draw it from; the page says what is missing
+            continue
+        yield name, figures.render(figure, "svg")
+
+
+def _leaderboard(results: pd.DataFrame) -> pd.DataFrame:
+    from roar.analysis.leaderboard import leaderboard
+
+    return leaderboard(results)

@@ -1,0 +1,86 @@
+"""Progress on a terminal: a bar per stage with rate and time left; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+_QUIET = 2.0  # seconds that a stage may take before a log without a terminal says anything of it
+_EVERY = 30.0  # seconds between a log's lines
+
+
+class Terminal:
+    """Draws on standard error, so that standard output holds only what was asked for."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, style="dim", highlight=False, markup=False)
+
+    def begin(self, title: str, total: float, unit: str) -> TerminalBar:
+        return TerminalBar(self.console, title, total, unit)
+
+    def end(self, bar: Any) -> None:
+        bar.close()
+
+
+@dataclass(eq=False)
+class TerminalBar:
+    """One stage's bar."""
+
+    console: Console
+    title: str
+    total: float
+    unit: str
+    done: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    logged: float = 0.0
+    progress: Progress | None = None
+    task: Any = None
+
+    def __post_init__(self) -> None:
+        if self.console.is_terminal:
+            self.progress = Progress(TextColumn("{task.description}"), BarColumn(), _Count(), _Rate(),
+                                     TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}", table_column=None),
+                                     console=self.console)
+            self.task = self.progress.add_task(self.title, total=self.total, note="", unit=self.unit)
+            self.progress.start()
+
+    def advance(self, amount: float, text: str = "") -> None:
+        self.done += amount
+        if self.progress is not None:
+            self.progress.update(self.task, advance=amount, note=text)
+        elif time.monotonic() - max(self.logged, self.started + _QUIET - _EVERY) > _EVERY:
+            self.logged = time.monotonic()
+            self._log(text)
+
+    def close(self) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+        elif time.monotonic() - self.started > _QUIET:
+            self._log("")
+
+    def _log(self, text: str) -> None:
+        seconds = max(1e-9, time.monotonic() - self.started)
+        rate = self.done / seconds
+        left = f", {(self.total - self.done) / rate:.0f} s left" if 0 < self.done < self.total else ""
+        self.console.print(f"{self.title}: {self.done:,.0f} of {self.total:,.0f} {self.unit}, {rate:,.1f} per second, "
+                           f"{seconds:.0f} s{left}" + (f"; {text}" if text else ""), highlight=False, markup=False,
+                           soft_wrap=True)
+
+
+class _Count(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed:,.0f}/{task.total or 0:,.0f} {task.fields['unit']}")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if not speed else f"{speed:,.1f} {task.fields['unit']}/s", style="dim")
