@@ -1,0 +1,95 @@
+"""The mean and spread of every channel, by exact integer sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from roar.errors import SourceError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHUNK_VALUES = 2**20
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of every channel, of values in [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def apply(self, images: Tensor) -> Tensor:
+        """``(images / 255 - mean) / std``: uint8 ``[N, C, H, W]`` to float32 of that shape, on its device."""
+        import torch
+
+        mean = torch.tensor(self.mean, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
+        return images.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+
+def channel_mean(images: np.ndarray) -> np.ndarray:
+    """The mean of every channel over every pixel, rounded to the nearest integer (halves up).
+
+    Args:
+        images: uint8 ``[N, C, H, W]``, the training split.
+
+    Returns:
+        uint8 ``[C]``.
+
+    Raises:
+        SourceError: there is no pixel.
+    """
+    return mean_of(histogram(images))
+
+
+def mean_of(histogram: np.ndarray) -> np.ndarray:
+    """As ``channel_mean``, from the images' histogram."""
+    means = [(2 * total + count) // (2 * count) for count, total, _ in _moments(histogram)]
+    return np.array(means, dtype=np.uint8)
+
+
+def normalisation(images: np.ndarray) -> Normalisation:
+    """The mean and the (population) standard deviation of every channel, of values in [0, 1].
+
+    A channel that is constant gets a standard deviation of 1, so that it normalises to 0.
+
+    Args:
+        images: uint8 ``[N, C, H, W]``, the training split.
+
+    Raises:
+        SourceError: there is no pixel.
+    """
+    return normalisation_of(histogram(images))
+
+
+def normalisation_of(histogram: np.ndarray) -> Normalisation:
+    """As ``normalisation``, from the images' histogram."""
+    moments = _moments(histogram)
+    means = tuple(total / (255 * count) for count, total, _ in moments)
+    stds = tuple(sqrt(count * squares - total**2) / (255 * count) or 1.0 for count, total, squares in moments)
+    return Normalisation(means, stds)
+
+
+def histogram(images: np.ndarray) -> np.ndarray:
+    """How often each 8-bit value occurs in each channel, int64 ``[C, 256]``; those of parts add up to the whole's."""
+    count, channels = len(images), images.shape[1]
+    if images.size == 0:
+        raise SourceError(f"Channel statistics need at least one pixel, not images of shape {images.shape}; "
+                          "check the training split.")
+    found = np.zeros((channels, 256), dtype=np.int64)
+    step = max(1, CHUNK_VALUES // (images.size // count))
+    for start in range(0, count, step):
+        for channel in range(channels):
+            found[channel] += np.bincount(images[start:start + step, channel].ravel(), minlength=256)
+    return found
+
+
+def _moments(histogram: np.ndarray) -> list[tuple[int, int, int]]:
+    """Per channel: the number of pixels, their sum and the sum of their squares, all exact."""
+    values = np.arange(256)
+    return [(int(h.sum()), int(h @ values), int(h @ values**2)) for h in histogram]
