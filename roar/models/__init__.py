@@ -1,0 +1,14 @@
+"""Networks by name, and their weights as safetensors.
+
+>>> from roar.models import create
+>>> network = create("simplecnn", num_classes=10, in_channels=1, image_size=8, seed=0)
+"""
+
+from __future__ import annotations
+
+from roar.models.registry import ModelKind, check_name, create, model_kinds
+from roar.models.weights import load_weights, read_weights, weights_bytes, weights_hash
+
+__all__ = [
+    "ModelKind", "check_name", "create", "load_weights", "model_kinds", "read_weights", "weights_bytes", "weights_hash",
+]
