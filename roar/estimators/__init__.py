@@ -1,0 +1,32 @@
+"""Estimators: functions that give every pixel of an image a score for a class, and the ranks made of it.
+
+Importing a method's file registers it; to add a method, write one file and add its name below.
+"""
+
+from __future__ import annotations
+
+from roar.estimators import (  # noqa: F401  (imported to be registered, in the order they are listed in)
+    deeplift,
+    gradient,
+    guided_backprop,
+    input_x_gradient,
+    integrated_gradients,
+    random_ranks,
+    sobel,
+)
+from roar.estimators.ranking import NO_TARGET, RankedImages, rank_images
+from roar.estimators.registry import (
+    CONTROL,
+    ESTIMATORS,
+    Control,
+    Estimator,
+    Explainer,
+    find,
+    groups,
+    identity,
+    known_aliases,
+    resolve,
+)
+
+__all__ = ["CONTROL", "ESTIMATORS", "NO_TARGET", "Control", "Estimator", "Explainer", "RankedImages", "find",
+           "groups", "identity", "known_aliases", "rank_images", "resolve"]

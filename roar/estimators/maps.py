@@ -1,0 +1,67 @@
+"""The scores themselves, for looking at: what :func:`roar.estimators.rank_images` ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from roar.estimators.family import Normalisation, Task, family_scores
+from roar.estimators.registry import Control, Explainer, find, resolve
+from roar.estimators.untouched import untouched
+from roar.experiment import EstimatorSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """What a network sees in a few images.
+
+    Attributes:
+        scores: of each estimator float32 ``[N, H, W]``, larger is more important. A control has no scores: its are
+            the share of pixels that it ranks lower, in [0, 1].
+        targets: the class explained, int64 ``[N]``.
+        probabilities: softmax of the logits, float32 ``[N, K]``.
+    """
+
+    scores: dict[str, np.ndarray]
+    targets: np.ndarray
+    probabilities: np.ndarray
+
+
+def maps(network: nn.Module, images: np.ndarray, labels: np.ndarray, indices: np.ndarray,
+         normalisation: Normalisation, names: Iterable[str], settings: EstimatorSettings, root_seed: int, split: str,
+         channel_mean: np.ndarray | None = None) -> Maps:
+    """The scores of a few images, computed all at once; arguments and errors as for ``rank_images``."""
+    import torch
+
+    pictures, places = torch.as_tensor(images), np.asarray(indices, dtype=np.int64)
+    count, _, height, width = pictures.shape
+    task = Task(network, pictures, np.asarray(labels, dtype=np.int64), places, normalisation, channel_mean, settings,
+                root_seed, split, lambda passes: None)
+    with untouched(network, "roar"), torch.no_grad():
+        probabilities = network(normalisation.apply(pictures)).softmax(1)
+    targets = torch.from_numpy(task.labels) if settings.target == "label" else probabilities.argmax(1)
+    found: dict[str, np.ndarray] = {}
+    families: dict[str, list[Explainer]] = {}
+    for estimator in [find(name) for name in resolve(names)]:
+        if isinstance(estimator, Explainer):
+            families.setdefault(estimator.family, []).append(estimator)
+        elif isinstance(estimator, Control):
+            ranks, _ = estimator.rank(pictures, places, root_seed, split, False)
+            found[estimator.name] = (1 - ranks / (height * width)).astype(np.float32).reshape(count, height, width)
+    for family in families.values():
+        with untouched(network, family[0].family):
+            for name, scores in family_scores(task, family, targets, slice(0, count), count):
+                found[name] = _plane(scores, height, width)
+    return Maps({name: found[name] for name in resolve(names)}, targets.numpy(), probabilities.numpy())
+
+
+def _plane(scores: Tensor, height: int, width: int) -> np.ndarray:
+    """``[N, H, W]`` from scores ``[N, P]``; channel values that rank alone are added up."""
+    planes: np.ndarray = scores.view(len(scores), -1, height, width).sum(1).numpy()
+    return planes

@@ -1,0 +1,54 @@
+"""Whether a network fits the images it is to explain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from roar.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def checked_logits(network: nn.Module, images: Tensor) -> Tensor:
+    """The logits ``[B, K]`` of normalised images ``[B, C, H, W]``.
+
+    Raises:
+        ModelError: the network cannot take such images, or gives something else than finite logits.
+    """
+    import torch
+
+    shape = "x".join(map(str, images.shape[1:]))
+    try:
+        logits = network(images)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ModelError(f"The network cannot take images of {shape} ({str(error).splitlines()[0]}); choose a "
+                         "network for this size, or set source.image_size.") from error
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(images):
+        given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ModelError(f"A network must give logits [N, K] and for {len(images)} images of {shape} this one "
+                         f"gave {given}; wrap it so that it returns its logits alone.")
+    if not bool(torch.isfinite(logits).all()):
+        raise ModelError("The network's logits are not all finite; its weights are broken or do not fit the "
+                         "normalisation.")
+    return logits
+
+
+def check_classes(classes: int, labels: np.ndarray, num_classes: int | None) -> None:
+    """Whether K logits fit the labels, which are in ``0 .. num_classes - 1``.
+
+    Raises:
+        ModelError: they do not.
+    """
+    if num_classes is not None and classes != num_classes:
+        raise ModelError(f"The network gives {classes} logits and the source has {num_classes} classes; use "
+                         "weights that were trained on this source's classes.")
+    bad = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(bad):
+        raise ModelError(f"The network gives {classes} logits and {len(bad)} of {len(labels)} labels are outside "
+                         f"0 .. {classes - 1} (the first is {labels[bad[0]]}); use weights that were trained on "
+                         "this source's classes.")
