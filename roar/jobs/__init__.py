@@ -1,0 +1,1 @@
+"""One job: train a network on images, and measure it."""

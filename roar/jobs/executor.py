@@ -1,0 +1,32 @@
+"""The seam between what is done and where: one function, two executors with the same signature."""
+
+from __future__ import annotations
+
+from roar.errors import UsageError
+from roar.experiment import ComputeSettings
+from roar.jobs.ray_environment import prepare
+from roar.jobs.stage import Stage, Watcher
+from roar.store import Store
+
+
+def run(stage: Stage, compute: ComputeSettings, store: Store, watcher: Watcher) -> None:
+    """Do every task of a stage; outcomes reach the watcher as they come, in any order.
+
+    Raises:
+        UsageError: Ray is asked for and is not installed.
+        FailureError: the cluster cannot be reached.
+    """
+    if not stage.tasks:
+        return
+    if compute.executor == "serial":
+        from roar.jobs.serial import run_stage
+    else:
+        prepare(compute.address)
+        try:
+            from roar.jobs.ray_tune import run_stage
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] != "ray":
+                raise
+            raise UsageError("The ray executor needs Ray, which is not installed; "
+                             "give --executor serial or install ray[tune].") from None
+    run_stage(stage, compute, store, watcher)

@@ -1,0 +1,54 @@
+"""Ray Tune's callbacks that an experiment asks for, and TensorBoard's event files."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from roar.errors import ExperimentError
+from roar.experiment import ComputeSettings
+
+
+def loggers(compute: ComputeSettings, stage: str) -> list[tune.Callback]:
+    """The callbacks that the experiment names, and TensorBoard's where its folder is given.
+
+    Raises:
+        ExperimentError: a name is no Tune callback, or its arguments are not what it takes.
+    """
+    found = [EventFiles(Path(compute.tensorboard) / stage)] if compute.tensorboard else []
+    for asked in compute.callback:
+        module, _, name = asked.name.partition(":")
+        try:
+            kind = getattr(importlib.import_module(module), name)
+            found.append(kind(**asked.arguments))
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
+            raise ExperimentError(f"compute.callback '{asked.name}' cannot be made ({error}); write it as module:Class "
+                                  "with its own arguments, and install what it needs.") from None
+        if not isinstance(found[-1], tune.Callback):
+            raise ExperimentError(f"compute.callback '{asked.name}' is not a ray.tune.Callback; give one that is.")
+    return found
+
+
+class EventFiles(tune.Callback):  # type: ignore[misc]
+    """TensorBoard's event files: the accuracy of every task, in the order in which they end."""
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.writer, self.ended = SummaryWriter(str(folder)), 0
+
+    def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
+        return tune.Callback, ()
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any],
+                        **info: Any) -> None:
+        self.ended += 1
+        for name, value in result["outcome"][1].items():
+            if isinstance(value, (int, float)):
+                self.writer.add_scalar(name, value, self.ended)
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        self.writer.close()

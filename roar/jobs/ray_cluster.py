@@ -1,0 +1,64 @@
+"""Joining a Ray cluster, or starting one on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray._private import ray_constants
+
+from roar.errors import FailureError
+from roar.experiment import ComputeSettings
+
+
+def connect(compute: ComputeSettings) -> None:
+    """Join the cluster at an address, or start one here that listens on loopback only.
+
+    Raises:
+        FailureError: there is no cluster at the address.
+    """
+    if ray.is_initialized():
+        return
+    try:
+        if compute.address is None:
+            with _on_loopback():
+                ray.init("local", num_cpus=_local_cpus(compute), include_dashboard=False, log_to_driver=False,
+                         logging_level=logging.ERROR, _node_ip_address="127.0.0.1")
+        else:
+            ray.init(address=compute.address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise FailureError(f"No Ray cluster answers at '{compute.address or 'this machine'}' "
+                           f"({str(error).splitlines()[0]}); start one with `ray start --head`, give its "
+                           "token if it asks for one (RAY_AUTH_TOKEN), or leave --address out.") from None
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Have every port of a local cluster listen on 127.0.0.1.
+
+    Ray turns that address into one that other machines reach unless clusters of several machines are off, as they
+    are on a Mac, where they ask the firewall; see ``ray._private.services.resolve_ip_for_localhost``.
+    """
+    several, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = several
+
+
+def _local_cpus(compute: ComputeSettings) -> int:
+    """All CPUs of this machine, or as many as the workers asked for need."""
+    wanted = int((compute.workers or 0) * compute.cpus_per_job + 0.999)
+    return max(os.cpu_count() or 1, wanted)
+
+
+def largest_node() -> float:
+    return max(float(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+
+
+def is_client() -> bool:
+    """Whether this process drives the cluster from outside, over ``ray://``."""
+    return ray.util.client.ray.is_connected()  # type: ignore[no-any-return]

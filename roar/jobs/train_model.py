@@ -1,0 +1,123 @@
+"""Train one network to be explained, or take in the weights of one that somebody else trained."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from roar import models
+from roar.datasets import Normalisation
+from roar.errors import ModelError
+from roar.experiment import Recipe
+from roar.jobs.images import Images, Statistics, read_images, read_statistics
+from roar.jobs.job import Network
+from roar.jobs.measures import calibration_error, loss_and_accuracy, sparsity, weight_norm
+from roar.jobs.resuming import Curve, train_resumably
+from roar.jobs.stage import Desk, Product, Shared
+from roar.jobs.training import TrainingLog, evaluate, logits
+from roar.models.regularizers import parse
+from roar.seeds import derive
+from roar.store import MANIFEST, file_entry, manifest_bytes
+
+WEIGHTS = "weights.safetensors"
+HISTORY = "history.parquet"
+
+
+@dataclass(frozen=True)
+class TrainModel:
+    """The work: which network, how it is trained or whose weights it gets, and where it goes."""
+
+    network: Network
+    folder: str
+    identity: dict[str, Any]
+    root_seed: int
+    seed: int
+    recipe: Recipe
+    weights: str | None = None  # a file
+    normalise_mean: tuple[float, ...] | None = None
+    normalise_std: tuple[float, ...] | None = None
+
+
+def build(network: Network, seed: int | None = None) -> nn.Module:
+    """A network of the architecture asked for, with fresh weights."""
+    return models.create(network.name, network.num_classes, network.in_channels, network.image_size, seed,
+                         parse(network.regularizer).dropout)
+
+
+def open_worker(shared: Shared, device: str) -> Trainer:
+    return Trainer(read_images(shared, "train", device), read_images(shared, "test", device),
+                   read_statistics(shared, device), device)
+
+
+@dataclass(frozen=True, eq=False)
+class Trainer:
+    """Holds the images; each call makes one network."""
+
+    train_images: Images
+    test_images: Images
+    statistics: Statistics
+    device: str
+
+    def __call__(self, work: TrainModel, desk: Desk) -> Product:
+        normalisation = self._normalisation(work)
+        if work.weights is None:
+            network, log, on_test = self._trained(work, normalisation, desk)
+        else:
+            network, log, on_test = build(work.network), TrainingLog(0, 0, (), (), 0.0), []
+            models.load_weights(network, work.weights)
+            network.to(self.device)
+        found = evaluate(network, self.test_images.images, self.test_images.labels, normalisation)
+        z, labels = logits(network, self.test_images.images, normalisation), self.test_images.labels
+        facts = {
+            "test_accuracy": found.accuracy, "n_test": found.n, "epochs": log.epochs,
+            "test_loss": loss_and_accuracy(z, labels)[0], "calibration_error": calibration_error(z, labels),
+            "sparsity": sparsity(network), "weight_norm": weight_norm(network),
+            "name": work.network.name, "regularizer": work.network.regularizer, "seed": work.seed,
+            "weights": models.weights_hash(network.state_dict()),
+            "normalise_mean": normalisation.mean, "normalise_std": normalisation.std,
+            **({"batch_parts": log.parts} if log.parts > 1 else {}),
+        }
+        files = {WEIGHTS: models.weights_bytes(network.state_dict()), HISTORY: _history(log, on_test)}
+        entries = {name: file_entry(data) for name, data in files.items()}
+        manifest = manifest_bytes("model", work.identity, entries, {**facts, "device": self.device})
+        return Product({f"{work.folder}/{name}": data for name, data in {**files, MANIFEST: manifest}.items()}, facts)
+
+    def _trained(self, work: TrainModel, normalisation: Normalisation,
+                 desk: Desk) -> tuple[nn.Module, TrainingLog, list[list[float]]]:
+        """The network, its log, and loss and accuracy on the test split after every epoch."""
+        network = build(work.network, derive(work.root_seed, "explained initial weights", work.seed)).to(self.device)
+        test = self.test_images
+        curve = Curve(lambda: loss_and_accuracy(logits(network, test.images, normalisation), test.labels))
+        log = train_resumably(network, self.train_images.images, self.train_images.labels, work.recipe, normalisation,
+                              derive(work.root_seed, "explained training", work.seed), desk,
+                              parse(work.network.regularizer), curve)
+        return network, log, curve.rows
+
+    def _normalisation(self, work: TrainModel) -> Normalisation:
+        own = self.statistics.normalisation
+        mean, std = work.normalise_mean or own.mean, work.normalise_std or own.std
+        channels = work.network.in_channels
+        for name, values in (("mean", mean), ("std", std)):
+            if len(values) != channels:
+                raise ModelError(f"normalise_{name} needs one number per channel, {channels}, not {len(values)}; "
+                                 "give as many as the images have channels.")
+        return Normalisation(tuple(mean), tuple(std))
+
+
+def _history(log: TrainingLog, on_test: list[list[float]]) -> bytes:
+    """The learning curve, one row per epoch: loss (cross entropy, nats) and accuracy on the (augmented) training
+    images as they were seen, and on the test split after the epoch."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"epoch": pa.array(range(1, len(log.loss) + 1), pa.int32()),
+                      "train_loss": pa.array(log.loss, pa.float64()),
+                      "train_accuracy": pa.array(log.accuracy, pa.float64()),
+                      "test_loss": pa.array([loss for loss, _ in on_test], pa.float64()),
+                      "test_accuracy": pa.array([accuracy for _, accuracy in on_test], pa.float64())})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, write_page_checksum=True)
+    return buffer.getvalue()
