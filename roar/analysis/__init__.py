@@ -1,0 +1,27 @@
+"""From results to curves, statistics, figures and the report. Frames in, frames out; no torch, no Ray.
+
+    names         what an estimator's name says: family, ensemble, place in every table
+    curves        one row per cell: mean, spread, interval over seeds
+    shared        jobs that several models share, given to each of them
+    classes       the same per class
+    grid          a panel's accuracies as an array [estimator, threshold, seed]; areas between curves
+    paired        intervals, tests and corrections of differences that are paired by seed
+    contrasts     estimators against controls and each other
+    ranks         the order, its uncertainty, critical differences
+    agreement     the same order at other thresholds, in the other mode, for other models?
+    leaderboard   all of it in one row per estimator
+    regularizers  does a regulariser make a network easier to explain?
+    deletion      the same degraded images without retraining
+    paper         beside the published table, and the paper's findings
+    tables        tables for a terminal or a pipe
+    frames        every table by name, what its columns mean, file formats
+    gallery       degraded images
+    figures       functions from a frame to a matplotlib figure
+    page          the report as one HTML file
+
+>>> from roar.analysis.names import parts
+>>> parts("vargrad-ig").ensemble
+'vargrad'
+"""
+
+from __future__ import annotations

@@ -1,0 +1,140 @@
+"""One row per training in, one row per cell out: mean, spread and interval over the seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from roar.analysis.names import REFERENCE, order
+from roar.analysis.shared import with_shared
+from roar.errors import AnalysisError
+
+SETTING = ("source", "model", "regularizer", "retrainer")  # what shares one t = 0 cell
+PANEL = (*SETTING, "mode", "fill")  # what may be compared in one picture
+CURVE = ("source", "model", "regularizer", "retrainer", "estimator", "mode", "fill")
+CELL = (*CURVE, "threshold")
+CURVE_COLUMNS = (*CELL, "mean", "std", "n", "ci_low", "ci_high")
+RESULT_COLUMNS = (*CELL, "seed", "status", "accuracy")  # those that the analysis cannot do without
+
+
+def curves(results: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Mean accuracy of every cell and its Student t interval over the seeds.
+
+    Args:
+        results: one row per job, with at least :data:`RESULT_COLUMNS`; accuracy in [0, 1], NaN if it failed.
+        confidence: of the interval, in (0, 1).
+
+    Returns:
+        One row per cell, in a fixed order, with :data:`CURVE_COLUMNS`. ``mean``, ``std`` (with n - 1 in the
+        denominator), ``ci_low`` and ``ci_high`` are accuracies in [0, 1]; the interval is not cut at 0 or 1.
+        ``n`` counts the seeds with a finite accuracy. With n = 1 ``std`` and the interval are NaN, with n = 0
+        the mean too. The cell that all estimators share is ``reference`` at threshold 0.
+
+    Raises:
+        AnalysisError: columns are missing, or one cell holds the same seed twice.
+    """
+    results = complete(results)
+    finished = results["accuracy"].where(results["status"] == "ok")
+    return in_order(over_seeds(results.assign(accuracy=finished), CELL, confidence)[list(CURVE_COLUMNS)])
+
+
+def over_seeds(rows: pd.DataFrame, keys: Sequence[str], confidence: float = 0.95) -> pd.DataFrame:
+    """Mean, spread and t interval of the column ``accuracy`` for each of the keys; NaN are left out."""
+    from scipy import stats
+
+    groups = rows.groupby(list(keys), observed=True, sort=False)["accuracy"]
+    table = groups.agg(mean="mean", std="std", n="count").reset_index()
+    n = table["n"].to_numpy()
+    quantile = stats.t.ppf((1 + confidence) / 2, np.where(n > 1, n - 1, np.nan))
+    half = quantile * table["std"] / np.sqrt(np.where(n > 1, n, np.nan))
+    table["ci_low"], table["ci_high"] = table["mean"] - half, table["mean"] + half
+    return table
+
+
+def checked(results: pd.DataFrame) -> pd.DataFrame:
+    """The results if they are fit for analysis: all columns, and one row per cell and seed.
+
+    Raises:
+        AnalysisError: columns are missing, or one cell holds the same seed twice.
+    """
+    require(results, RESULT_COLUMNS, "results")
+    sorted_by_category = [name for name in CELL[:-1] if isinstance(results[name].dtype, pd.CategoricalDtype)]
+    results = results.astype(dict.fromkeys(sorted_by_category, str))
+    twice = results.duplicated([*CELL, "seed"])
+    if twice.any():
+        row = results[twice].iloc[0]
+        raise AnalysisError(f"A cell has one result per seed, but seed {row['seed']} of "
+                            f"{row['estimator']} at t = {row['threshold']:g} occurs twice; "
+                            "keep one of the two rows.")
+    return results
+
+
+def complete(results: pd.DataFrame) -> pd.DataFrame:
+    """The checked results, with those of controls and reference given to every model that shares them."""
+    return with_shared(checked(results))
+
+
+def require(frame: pd.DataFrame, columns: Iterable[str], name: str) -> None:
+    """Raise an AnalysisError that names the columns which a frame lacks."""
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise AnalysisError(f"The {name} lack the columns {', '.join(missing)}; give a frame with all of "
+                            f"{', '.join(columns)}.")
+
+
+def in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the fixed order of all tables: by panel, then family by family, then threshold."""
+    keys = [column for column in (*PANEL, "estimator", "threshold", "seed") if column in frame.columns]
+
+    def key(column: pd.Series) -> pd.Series:
+        if column.name == "mode":
+            return column != "roar"  # ROAR before KAR
+        if column.name != "estimator":
+            return column
+        place = {name: i for i, name in enumerate(sorted(column.unique(), key=order))}
+        return column.map(place).astype(int)
+
+    return frame.sort_values(keys, key=key, kind="stable").reset_index(drop=True)
+
+
+def with_reference(frame: pd.DataFrame) -> pd.DataFrame:
+    """The curves of the estimators, each with its setting's t = 0 cell as its first point.
+
+    Works on :func:`curves` and on results alike: each ``reference`` row is repeated for every estimator, mode
+    and fill of its setting. A setting without estimators keeps no row.
+    """
+    reference = frame[frame["estimator"] == REFERENCE]
+    rest = frame[frame["estimator"] != REFERENCE]
+    wanted = rest[list(CURVE)].drop_duplicates()
+    copies = reference.drop(columns=["estimator", "mode", "fill"]).merge(wanted, on=list(SETTING))
+    return in_order(pd.concat([copies[list(frame.columns)], rest], ignore_index=True))
+
+
+def panels(frame: pd.DataFrame, by: Sequence[str] = PANEL) -> list[tuple[dict[str, str], pd.DataFrame]]:
+    """The frame in comparable parts: (what the part is, its rows), in order; each with its t = 0 cell."""
+    rest = frame[frame["estimator"] != REFERENCE]
+    source = rest if len(rest) else frame
+    keys = in_order(source[list(by)].drop_duplicates())
+    found = []
+    for values in keys.itertuples(index=False, name=None):
+        here = dict(zip(by, values, strict=True))
+        is_reference = frame["estimator"] == REFERENCE
+        keep = pd.Series(True, index=frame.index)
+        for column, value in here.items():
+            same = frame[column] == value
+            keep &= same if column in SETTING else same | is_reference
+        found.append((here, frame[keep]))
+    return found
+
+
+def panel_title(here: dict[str, str]) -> str:
+    """A panel's title: source and model, and every setting that is not the plain one."""
+    shown = [here[name] for name in ("source", "model") if name in here]
+    plain_values = {"regularizer": "recipe", "retrainer": here.get("model"), "mode": "roar", "fill": "mean"}
+    for column, plain in plain_values.items():
+        if here.get(column, plain) != plain:
+            word = {"retrainer": "retrained as ", "fill": "fill "}.get(column, "")
+            shown.append(f"{word}{here[column]}")
+    return " · ".join(map(str, shown))

@@ -1,0 +1,17 @@
+"""Figures: functions that take a frame and return a matplotlib figure, which a notebook shows.
+
+The figures belong to no pyplot state. :func:`render` gives the bytes of an SVG, PDF or PNG file.
+"""
+
+from __future__ import annotations
+
+from roar.analysis.figures.accuracy import accuracy_curves, draw_curves
+from roar.analysis.figures.classes import class_curves
+from roar.analysis.figures.deletion import deletion_and_roar_curves, deletion_scatter
+from roar.analysis.figures.gallery import degraded_gallery
+from roar.analysis.figures.matrix import accuracy_matrix
+from roar.analysis.figures.ranking import critical_difference_diagram, leaderboard_intervals
+from roar.analysis.figures.style import render
+
+__all__ = ["accuracy_curves", "accuracy_matrix", "class_curves", "critical_difference_diagram", "degraded_gallery",
+           "deletion_and_roar_curves", "deletion_scatter", "draw_curves", "leaderboard_intervals", "render"]

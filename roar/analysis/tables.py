@@ -1,0 +1,126 @@
+"""Tables for people: accuracy against threshold, one row per estimator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import pandas as pd
+
+from roar.analysis.curves import CURVE_COLUMNS, PANEL, in_order, require, with_reference
+from roar.analysis.names import REFERENCE
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Spread = Literal["interval", "std"]
+
+
+def accuracy_table(curves: pd.DataFrame, spread: Spread = "interval", digits: int = 1) -> pd.DataFrame:
+    """Accuracy in percent against threshold: a row per estimator, a column per threshold.
+
+    Args:
+        curves: as :func:`roar.analysis.curves` returns them.
+        spread: what follows ``±``: half the width of the 95 % interval, or the standard deviation.
+        digits: after the decimal point.
+
+    Returns:
+        Strings: the columns of a panel (source, model, ...), ``estimator``, ``n`` (seeds per cell, a range
+        such as ``3-5`` where cells differ), and ``0 %``, ``10 %``, ... A cell with one seed has no ``±``; one
+        without a finished seed reads ``failed``; one that was not run is empty.
+    """
+    require(curves, CURVE_COLUMNS, "curves")
+    rows = with_reference(curves) if (curves["estimator"] != REFERENCE).any() else curves
+    half = (rows["ci_high"] - rows["mean"]) if spread == "interval" else rows["std"]
+    text = [_cell(mean, width, digits) for mean, width in zip(rows["mean"], half, strict=True)]
+    keys = [*PANEL, "estimator"]
+    wide = rows.assign(text=text).pivot(index=keys, columns="threshold", values="text").fillna("")
+    wide.columns = pd.Index([f"{threshold:g} %" for threshold in wide.columns])
+    counts = rows.groupby(keys)["n"].agg(["min", "max"])
+    wide.insert(0, "n", [f"{low}" if low == high else f"{low}-{high}"
+                         for low, high in counts.loc[wide.index].itertuples(index=False)])
+    return in_order(wide.reset_index())
+
+
+def _cell(mean: float, half: float, digits: int) -> str:
+    if pd.isna(mean):
+        return "failed"
+    return f"{100 * mean:.{digits}f}" + ("" if pd.isna(half) else f"±{100 * half:.{digits}f}")
+
+
+def leaderboard_table(board: pd.DataFrame, digits: int = 1) -> pd.DataFrame:
+    """The leaderboard for people: place and range, and the advantage over each control with its interval.
+
+    Args:
+        board: as :func:`roar.analysis.leaderboard` returns it.
+        digits: after the decimal point.
+
+    Returns:
+        Strings: the columns of a panel, ``rank`` (with the range that the tests of all pairs leave open),
+        ``estimator``, ``over random`` and ``over sobel`` (points over t, 95 % t interval, and the verdict of the
+        Holm-corrected test), ``n`` and ``note``.
+    """
+    rows = []
+    for row in board.to_dict("records"):
+        rank = "-" if pd.isna(row["rank"]) else str(row["rank"])
+        if rank != "-" and row["sure_low"] != row["sure_high"]:
+            rank += f" ({row['sure_low']}-{row['sure_high']})"
+        shown = {**{name: row[name] for name in PANEL}, "rank": rank, "estimator": row["estimator"]}
+        for control in ("random", "sobel"):
+            value, low, high = (row[f"{control}_{part}"] for part in ("advantage", "ci_low", "ci_high"))
+            text = "" if pd.isna(value) else f"{in_points(value, low, high, digits)} {row[f'{control}_verdict']}"
+            shown[f"over {control}"] = text
+        rows.append({**shown, "n": str(row["n"]), "note": row["note"]})
+    return pd.DataFrame(rows, columns=[*PANEL, "rank", "estimator", "over random", "over sobel", "n", "note"])
+
+
+def in_points(value: float, low: float, high: float, digits: int = 1) -> str:
+    """A difference with its sign and its 95 % interval, in accuracy points.
+
+    >>> in_points(3.14, 2.0, 4.2)
+    '+3.1 [+2.0, +4.2]'
+    """
+    if pd.isna(value):
+        return "no finished pair"
+    if pd.isna(low):
+        return f"{value:+.{digits}f} (no interval)"
+    return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def caption(spread: Spread = "interval") -> str:
+    """What the numbers of :func:`accuracy_table` are."""
+    what = "half the width of the 95 % t interval" if spread == "interval" else "the standard deviation"
+    return f"test accuracy in percent, mean ± {what} over n seeds; a single seed has no ±"
+
+
+def varying(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without those panel columns that say the same in every row."""
+    same = [column for column in PANEL if column in table.columns and table[column].nunique() <= 1]
+    return table.drop(columns=same)
+
+
+def rich_table(table: pd.DataFrame, title: str | None = None, note: str | None = None) -> Table:
+    """A table for a terminal; numbers are set flush right."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title=title and escape(title), caption=note and escape(note), box=box.SIMPLE_HEAD,
+                  title_justify="left", caption_justify="left", padding=0)
+    names = {*PANEL, "estimator"}
+    for column in table.columns:
+        if column in names:
+            shown.add_column(escape(str(column)), overflow="fold", min_width=12)
+        else:  # a number is never cut short
+            width = int(table[column].astype(str).str.len().max()) if len(table) else 1
+            shown.add_column(escape(str(column)), justify="right", no_wrap=True, min_width=width)
+    for row in table.astype(str).itertuples(index=False):
+        shown.add_row(*map(escape, row))
+    return shown
+
+
+def plain_table(table: pd.DataFrame) -> str:
+    """Tab-separated text with a header, for ``cut``, ``sort`` and ``column -t``; one line per row."""
+    lines = ["\t".join(map(str, table.columns))]
+    for row in table.itertuples(index=False):
+        lines.append("\t".join(" ".join(str(value).split()) for value in row))
+    return "\n".join(lines) + "\n"

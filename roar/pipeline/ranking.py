@@ -1,0 +1,180 @@
+"""Rank every image by every estimator, shard by shard; whole shards of an interrupted run are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from roar import plan
+from roar.datasets import Normalisation
+from roar.errors import EstimatorError
+from roar.files import LocalFiles
+from roar.jobs.stage import Outcome, Stage, Task
+from roar.pipeline.images import shared_images
+from roar.pipeline.running import execute, running
+from roar.pipeline.session import Session, asked_for, keep_plan
+from roar.pipeline.training import train
+from roar.plan import SPLITS, Model, Ranking
+from roar.shards import shard_name, whole_shard
+from roar.store import MANIFEST, Store, file_entry, manifest_bytes
+
+
+@asked_for("rank")
+def rank(session: Session) -> list[Ranking]:
+    """Every ranking of the experiment, made where it is missing.
+
+    Raises:
+        EstimatorError: scores could not be ranked; no shard of that estimator's batch is left behind.
+    """
+    rankings = rankings_of(session)
+    keep_plan(session, "rank", artefacts_of(session, rankings))
+    missing = [r for r in rankings if not _ranked(session.store, r)]
+    if missing:
+        from roar.jobs.rank_shard import open_worker
+
+        found: dict[str, dict[str, Any]] = {}
+        tasks = _shard_tasks(session, missing, found)
+        total = sum(task.work.stop - task.work.start for task in tasks)
+        with running(session, "rank", total, "images") as watcher:
+            watcher.sizes = {task.key: task.work.stop - task.work.start for task in tasks}
+            watcher.on_success = lambda outcome: found.update(outcome.facts["shards"])
+            shared = {**shared_images(session), **weights_loaders(session)}
+            stage = Stage("rank", open_worker, shared, tasks, session.experiment.compute.cpus_per_job)
+            execute(session, stage, watcher)
+        if watcher.elsewhere or not isinstance(session.store.files, LocalFiles):  # another run may have written them
+            found.update(_kept_shards(session, missing))
+        for ranking in _withdraw(session, missing, tasks, watcher.failures):
+            _finish(session, ranking, found)
+        watcher.raise_first(EstimatorError)
+    return rankings
+
+
+def rankings_of(session: Session) -> list[Ranking]:
+    """Every ranking asked for, each once: models share the controls."""
+    found: dict[str, Ranking] = {}
+    for model, manifest in zip(session.models, train(session), strict=True):
+        for name in session.estimators:
+            ranking = plan.ranking(session.experiment, session.source, name, model, manifest["facts"]["weights"])
+            found.setdefault(ranking.folder, ranking)
+    return list(found.values())
+
+
+def artefacts_of(session: Session, rankings: Sequence[Ranking]) -> list[str]:
+    """The folders of the models and of their rankings."""
+    return [*(model.folder for model in session.models), *(f"{r.folder}/{split}" for r in rankings for split in SPLITS)]
+
+
+def _ranked(store: Store, ranking: Ranking) -> bool:
+    return all(store.manifest(f"{ranking.folder}/{split}") is not None for split in SPLITS)
+
+
+def ranked_estimators(session: Session) -> tuple[str, ...]:
+    """The estimators that are already ranked for every model of the session."""
+    from roar.estimators import ESTIMATORS
+
+    manifests = [session.store.manifest(model.folder) for model in session.models]
+    found = []
+    for name in ESTIMATORS:
+        rankings = [plan.ranking(session.experiment, session.source, name, model, manifest["facts"]["weights"])
+                    for model, manifest in zip(session.models, manifests, strict=True) if manifest is not None]
+        if len(rankings) == len(session.models) and all(_ranked(session.store, r) for r in rankings):
+            found.append(name)
+    return tuple(found)
+
+
+def shards_of(session: Session, split: str) -> list[tuple[int, int, int]]:
+    """Number, start and stop of every shard of a split."""
+    count, size = len(getattr(session.source, split)), session.experiment.estimators.shard_size
+    return [(number, start, min(start + size, count)) for number, start in enumerate(range(0, count, size))]
+
+
+def _shard_paths(session: Session, ranking: Ranking) -> set[str]:
+    return {f"{ranking.folder}/{split}/{shard_name(number)}"
+            for split in SPLITS for number, _, _ in shards_of(session, split)}
+
+
+def _shard_tasks(session: Session, missing: Sequence[Ranking], found: dict[str, dict[str, Any]]) -> list[Task]:
+    """One task per shard and family; shards of an interrupted run that are whole are put into ``found``."""
+    from roar.jobs.rank_shard import RankShard
+
+    kept = _kept_shards(session, missing)
+    found.update(kept)
+    experiment, tasks = session.experiment, []
+    for folder, family in dict.fromkeys((r.model.folder if r.model else None, r.family) for r in missing):
+        members = [r for r in missing if (r.model.folder if r.model else None, r.family) == (folder, family)]
+        model = members[0].model
+        for split in SPLITS:
+            for number, start, stop in shards_of(session, split):
+                wanted = [r for r in members if f"{r.folder}/{split}/{shard_name(number)}" not in kept]
+                if not wanted:
+                    continue
+                work = RankShard(
+                    split, number, start, stop, {r.estimator: f"{r.folder}/{split}" for r in wanted},
+                    {r.estimator: r.identity for r in wanted}, experiment.estimators, experiment.seed,
+                    model_normalisation(session, model), model.folder if model else None,
+                    model.network if model else None, experiment.compute.memory_budget)
+                makes = tuple(f"{below}/{shard_name(number)}" for below in work.folders.values())
+                tasks.append(Task("+".join(makes), work, makes))
+    return tasks
+
+
+def _kept_shards(session: Session, missing: Sequence[Ranking]) -> dict[str, dict[str, Any]]:
+    """Shards that an interrupted run left whole, with their sizes and hashes."""
+    kept: dict[str, dict[str, Any]] = {}
+    for ranking in missing:
+        for path in _shard_paths(session, ranking) & set(session.store.files.list(ranking.folder)):
+            data = session.store.files.read(path)
+            description = whole_shard(data)
+            if description.get("identity") == ranking.identity and path.endswith(
+                    f"/{description['split']}/{shard_name(description['shard'])}"):
+                kept[path] = {**file_entry(data), **description}
+    return kept
+
+
+def _finish(session: Session, ranking: Ranking, found: Mapping[str, dict[str, Any]]) -> None:
+    """Write the manifests of a ranking whose shards are all there."""
+    for split in SPLITS:
+        folder = f"{ranking.folder}/{split}"
+        names = [shard_name(number) for number, _, _ in shards_of(session, split)]
+        shards = {name: found[f"{folder}/{name}"] for name in names if f"{folder}/{name}" in found}
+        if session.store.manifest(folder) is not None or len(shards) < len(names) or not all(
+                session.store.files.exists(f"{folder}/{name}") for name in names):
+            continue
+        images = sum(shard["images"] for shard in shards.values())
+        tied = sum(shard["tied_share"] * shard["images"] for shard in shards.values()) / images
+        entries = {name: {"bytes": shard["bytes"], "sha256": shard["sha256"]} for name, shard in shards.items()}
+        manifest = manifest_bytes("ranking", ranking.identity, entries, {
+            "estimator": ranking.estimator, "split": split, "images": images, "tied_share": tied})
+        session.store.files.write(f"{folder}/{MANIFEST}", manifest)
+
+
+def _withdraw(session: Session, missing: Sequence[Ranking], tasks: Sequence[Task],
+              failures: Sequence[Outcome]) -> list[Ranking]:
+    """Take back every shard of a ranking that failed: what cannot be finished is not left half-done.
+
+    Returns the rankings that did not fail.
+    """
+    keys = {outcome.key for outcome in failures}
+    broken = {path.rsplit("/", 2)[0] for task in tasks if task.key in keys for path in task.makes}
+    for folder in (f"{folder}/{split}" for folder in broken for split in SPLITS):
+        if not session.store.files.exists(f"{folder}/{MANIFEST}"):  # another run may have finished it
+            for path in session.store.files.list(folder):
+                session.store.files.delete(path)
+    return [ranking for ranking in missing if ranking.folder not in broken]
+
+
+def weights_loaders(session: Session) -> dict[str, Callable[[], bytes]]:
+    from roar.jobs.train_model import WEIGHTS
+
+    def loader(folder: str) -> Callable[[], bytes]:
+        return lambda: session.store.read_file(folder, WEIGHTS)
+    return {model.folder: loader(model.folder) for model in session.models}
+
+
+def model_normalisation(session: Session, model: Model | None) -> Normalisation:
+    """What the model was trained with; controls look at the images as they are."""
+    manifest = session.store.manifest(model.folder) if model else None
+    if manifest is None:
+        channels = session.source.channels
+        return Normalisation((0.0,) * channels, (1.0,) * channels)
+    return Normalisation(tuple(manifest["facts"]["normalise_mean"]), tuple(manifest["facts"]["normalise_std"]))

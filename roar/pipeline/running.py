@@ -1,0 +1,111 @@
+"""A stage while it runs: its bar, its failures, and what another run on the same store is at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from roar.claims import is_claimed
+from roar.errors import FailureError, StoreError
+from roar.jobs.executor import run as run_stage
+from roar.jobs.stage import Outcome, Stage
+from roar.pipeline.session import Session
+from roar.progress import Bar
+from roar.results import is_done
+
+_WAIT = 0.5  # seconds between looks at what another run holds
+
+
+@dataclass(eq=False)
+class StageWatcher:
+    """Turns outcomes and shares of tasks into a bar, and keeps the failures."""
+
+    bar: Bar
+    sizes: dict[str, float] = field(default_factory=dict)  # units of work in a task; 1 where not given
+    on_success: Callable[[Outcome], None] = lambda outcome: None
+    on_failure: Callable[[Outcome], None] = lambda outcome: None
+    failures: list[Outcome] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)  # of parts of a task, whose other parts went well
+    shown: dict[str, float] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    elsewhere: set[str] = field(default_factory=set)  # tasks that another run on this store does or has done
+
+    def outcome(self, outcome: Outcome) -> None:
+        if outcome.halts:
+            raise StoreError(str(outcome.error))
+        if outcome.key in self.ended:
+            return
+        if outcome.elsewhere:
+            self.elsewhere.add(outcome.key)
+            return
+        self.ended.add(outcome.key)
+        if outcome.error is None:
+            self.on_success(outcome)
+            self.errors += outcome.facts.get("errors", [])
+        else:
+            self.failures.append(outcome)
+            self.on_failure(outcome)
+        self._show(outcome.key, 1.0, _describe(outcome))
+
+    def progress(self, shares: Mapping[str, tuple[float, str]]) -> None:
+        for key, (share, text) in shares.items():
+            if key not in self.ended:
+                self._show(key, share, text)
+
+    def _show(self, key: str, share: float, text: str) -> None:
+        amount = share * self.sizes.get(key, 1.0)
+        self.bar.advance(max(0.0, amount - self.shown.get(key, 0.0)), text)
+        self.shown[key] = max(amount, self.shown.get(key, 0.0))
+
+    def raise_first(self, kind: type[FailureError]) -> None:
+        if self.failures:
+            raise kind(str(self.failures[0].error))
+
+
+def _describe(outcome: Outcome) -> str:
+    if outcome.error is not None:
+        return "failed"
+    accuracy = outcome.facts.get("accuracy", outcome.facts.get("test_accuracy"))
+    return "" if accuracy is None else f"accuracy {100 * accuracy:.1f} %"
+
+
+def execute(session: Session, stage: Stage, watcher: StageWatcher) -> None:
+    """Run a stage; what another run holds is waited for, and done here if that run dies."""
+    files, tasks, told = session.store.files, list(stage.tasks), False
+    while tasks:
+        run_stage(replace(stage, tasks=tasks), session.experiment.compute, session.store, watcher)
+        tasks = [task for task in tasks if task.key in watcher.elsewhere - watcher.ended]
+        while tasks:
+            ready = {task.key for task in tasks if all(is_done(files, path) for path in task.makes)}
+            for key in ready:
+                watcher.ended.add(key)
+                watcher.bar.advance(watcher.sizes.get(key, 1.0), "done by another run")
+            tasks = [task for task in tasks if task.key not in ready]
+            free = [task for task in tasks if not is_claimed(files, task.key)]
+            if free or not tasks:
+                tasks = [*free, *(task for task in tasks if task not in free)]
+                break
+            if not told:
+                told = True
+                session.reporter.say(f"Another run on {session.store.location} is at {len(tasks)} of these tasks; "
+                                     "waiting for it.")
+            time.sleep(_WAIT)
+
+
+@contextmanager
+def running(session: Session, title: str, total: float, unit: str) -> Iterator[StageWatcher]:
+    tell_notes(session)
+    bar = session.reporter.begin(title, total, unit)
+    try:
+        yield StageWatcher(bar)
+    finally:
+        session.reporter.end(bar)
+        tell_notes(session)
+
+
+def tell_notes(session: Session) -> None:
+    """What the source has to tell, once."""
+    while session.source.notes:
+        session.reporter.say(session.source.notes.pop(0))

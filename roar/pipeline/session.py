@@ -1,0 +1,93 @@
+"""An experiment with its source and its store open; what is asked for is kept in the store before it is made."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar, cast
+
+from roar import plan
+from roar.datasets import Source, open_source
+from roar.errors import ModelError
+from roar.experiment import Experiment, portable
+from roar.jobs.job import Job
+from roar.plan import Model
+from roar.plans import JOB, STAGES, Plan, write_plan
+from roar.progress import Reporter, Silent
+from roar.store import Store, open_store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Session:
+    """An experiment with its source and its store open."""
+
+    experiment: Experiment
+    source: Source
+    store: Store
+    estimators: tuple[str, ...]
+    models: list[Model]
+    reporter: Reporter = field(default_factory=Silent)
+    stage: str | None = None  # that is asked for at this moment; the stages before it are only its means
+
+
+def prepare(experiment: Experiment, reporter: Reporter | None = None) -> Session:
+    """Check every name, open source and store, and know the models by their keys.
+
+    Raises:
+        UsageError: a name does not exist or a setting breaks a rule.
+        FailureError: the source, the store or a weights file cannot be read.
+    """
+    from roar.datasets.fills import find_fill
+
+    estimators = plan.check_names(experiment)
+    settings = experiment.source
+    store = open_store(experiment.store)
+    source = open_source(settings.name, root=settings.root, limit_train=settings.limit_train,
+                         limit_test=settings.limit_test, image_size=settings.image_size, seed=experiment.seed)
+    find_fill(experiment.degrade.fill, source.channels)
+    weights = {m.weights: _file_hash(m.weights) for m in experiment.model if m.weights is not None}
+    return Session(experiment, source, store, estimators, plan.models(experiment, source, weights),
+                   reporter or Silent())
+
+
+def asked_for(stage: str) -> Callable[[Callable[Concatenate[Session, P], T]], Callable[Concatenate[Session, P], T]]:
+    """Keep in the store that a stage was asked for, before anything is made."""
+    def decorate(run: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Session, P], T]:
+        @functools.wraps(run)
+        def asked(session: Session, *arguments: P.args, **named: P.kwargs) -> T:
+            if session.stage is not None:
+                return run(session, *arguments, **named)
+            session.stage = stage
+            try:
+                if stage in STAGES:
+                    keep_plan(session, stage)
+                return run(session, *arguments, **named)
+            finally:
+                session.stage = None
+        return cast(Callable[Concatenate[Session, P], T], asked)
+    return decorate
+
+
+def keep_plan(session: Session, stage: str, artefacts: Sequence[str] = (), jobs: Sequence[Job] = ()) -> None:
+    """Keep what is asked for and what it makes, so that `roar status` can tell what is missing without the source."""
+    if session.stage == stage:
+        asked = portable(session.experiment, session.estimators)
+        cells = {job.key: [job.row[column] for column in JOB] for job in jobs}
+        source, compute = session.source, session.experiment.compute.model_dump(mode="json")
+        write_plan(session.store, Plan(stage, source.name, source.fingerprint, source.class_names, asked, compute,
+                                       tuple(artefacts), cells))
+
+
+def _file_hash(path: str) -> str:
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"The weights file '{path}' cannot be read ({error.strerror}); give the path of a "
+                         "safetensors file.") from None

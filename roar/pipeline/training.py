@@ -1,0 +1,55 @@
+"""Train the networks to be explained."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from roar.errors import ModelError
+from roar.jobs.stage import Stage, Task
+from roar.pipeline.images import check_window, shared_images
+from roar.pipeline.running import execute, running
+from roar.pipeline.session import Session, asked_for, keep_plan
+from roar.store import MANIFEST
+
+_SMALL = 16 * 16  # pixels
+
+
+@asked_for("train")
+def train(session: Session) -> list[dict[str, Any]]:
+    """The manifest of every model, trained where it is missing.
+
+    Raises:
+        ModelError: a network could not be trained or its weights do not fit.
+    """
+    store, experiment = session.store, session.experiment
+    keep_plan(session, "train", [model.folder for model in session.models])
+    missing = [model for model in session.models if store.manifest(model.folder) is None]
+    if missing:
+        from roar.jobs.train_model import TrainModel, open_worker
+
+        check_window(session, [model.recipe for model in missing if model.settings.weights is None], "train")
+
+        tasks = [Task(model.folder, TrainModel(
+            model.network, model.folder, model.identity, experiment.seed, model.settings.seed,
+            model.recipe, _absolute(model.settings.weights),
+            model.settings.normalise_mean, model.settings.normalise_std), (f"{model.folder}/{MANIFEST}",))
+            for model in missing]
+        with running(session, "train", len(tasks), "models") as watcher:
+            stage = Stage("train", open_worker, shared_images(session), tasks, _training_threads(session))
+            execute(session, stage, watcher)
+        watcher.raise_first(ModelError)
+    manifests = [store.manifest(model.folder) for model in session.models]
+    return [manifest for manifest in manifests if manifest is not None]
+
+
+def _training_threads(session: Session) -> float:
+    """Threads for one network to be explained: the machine's, shared by the models; one does best on small images."""
+    if session.source.height * session.source.width < _SMALL:
+        return session.experiment.compute.cpus_per_job
+    return max(session.experiment.compute.cpus_per_job, (os.cpu_count() or 1) // len(session.models))
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).expanduser().resolve())
