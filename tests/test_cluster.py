@@ -1,0 +1,123 @@
+"""A cluster of two nodes that loses one of them and a worker: every job once, with the result it would have had."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from roar.store import open_store
+
+EXPERIMENT = """
+[source]
+limit_train = 200
+limit_test = 60
+[estimators]
+names = ["random", "sobel", "gradient"]
+[degrade]
+thresholds = [30, 50, 70]
+[train]
+epochs = 2
+batch_size = 20
+[retrain]
+seeds = 4
+epochs = 40
+batch_size = 20
+"""
+# Ray's own test cluster leaves its log files open.
+pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"),
+              pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
+JOBS = 4 * (1 + 3 * 3)
+CLIENT_PORT = 9_957
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    import ray
+    from ray.cluster_utils import Cluster
+
+    ray.shutdown()  # an earlier test may have left its own cluster running
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False,
+                                                          "ray_client_server_port": CLIENT_PORT})
+    found.add_node(num_cpus=1)
+    found.wait_for_nodes()
+    yield found
+    found.shutdown()
+
+
+def run(folder: Path, *words: str) -> subprocess.Popen[str]:
+    (folder / "roar.toml").write_text(EXPERIMENT)
+    return subprocess.Popen([sys.executable, "-m", "roar", "run", *words], cwd=folder, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def finished(folder: Path) -> int:
+    return len(list(folder.glob("roar-store/results/*.json")))
+
+
+def a_worker(folder: Path) -> int:
+    """The process that holds a task at this moment."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for path in folder.glob("roar-store/claims/*.lock"):
+            with contextlib.suppress(OSError, ValueError):
+                return int(json.loads(path.read_text())["pid"])
+    raise AssertionError("no worker holds a task")
+
+
+def wait_for(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 240
+    while finished(folder) < count:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(600)
+def test_a_lost_node_and_a_killed_worker_lose_nothing(cluster: Any, tmp_path: Path) -> None:
+    disturbed, calm = tmp_path / "disturbed", tmp_path / "calm"
+    disturbed.mkdir()
+    calm.mkdir()
+    with run(disturbed, "--address", cluster.address) as process:
+        wait_for(disturbed, 5, process)
+        os.kill(a_worker(disturbed), signal.SIGKILL)
+        wait_for(disturbed, 12, process)
+        cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+        output = process.communicate(timeout=400)[0]
+        assert process.returncode == 0, output
+    with run(calm, "--executor", "serial") as process:
+        output = process.communicate(timeout=300)[0]
+        assert process.returncode == 0, output
+    found, expected = (open_store(str(folder / "roar-store")).results().drop(columns="train_seconds")
+                       for folder in (disturbed, calm))
+    assert len(found) == JOBS == 40
+    assert found["job"].is_unique
+    assert set(found["status"]) == {"ok"}
+    pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.timeout(600)
+def test_a_program_outside_the_cluster_drives_it(cluster: Any, tmp_path: Path) -> None:
+    small = ("--estimator", "random", "--threshold", "50", "--seeds", "1", "--epochs", "2")
+    far, here = tmp_path / "far", tmp_path / "here"
+    far.mkdir()
+    here.mkdir()
+    for folder, where in ((far, ("--address", f"ray://127.0.0.1:{CLIENT_PORT}")), (here, ("--executor", "serial"))):
+        with run(folder, *where, *small) as process:
+            output = process.communicate(timeout=300)[0]
+            assert process.returncode == 0, output
+    found, expected = (open_store(str(folder / "roar-store")).results().drop(columns="train_seconds")
+                       for folder in (far, here))
+    assert len(found) == 2
+    pd.testing.assert_frame_equal(found, expected)

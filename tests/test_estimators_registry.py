@@ -1,0 +1,135 @@
+"""Names of estimators: the paper's, the aliases, the groups, and what is said of an unknown one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from torch import Tensor, nn
+
+from roar.errors import UnknownNameError
+from roar.estimators import ESTIMATORS, Explainer, find, groups, identity, known_aliases, resolve
+from roar.estimators.papers import ROAR
+from roar.estimators.registry import control, method
+from roar.experiment import EstimatorSettings
+
+TABLE = [
+    "gradient", "integrated-gradients", "guided-backprop",
+    "gradient-magnitude", "integrated-gradients-magnitude", "guided-backprop-magnitude",
+    "smoothgrad", "smoothgrad-ig", "smoothgrad-gb",
+    "smoothgrad-magnitude", "smoothgrad-magnitude-ig", "smoothgrad-magnitude-gb",
+    "smoothgrad-squared", "smoothgrad-squared-ig", "smoothgrad-squared-gb",
+    "vargrad", "vargrad-ig", "vargrad-gb",
+]
+
+
+def test_the_papers_estimators_are_the_18_and_two_controls() -> None:
+    assert set(groups()["paper"]) == {*TABLE, "random", "sobel"} and len(groups()["paper"]) == 20
+    assert set(groups()["controls"]) == {"random", "random-bernoulli", "sobel"}
+
+
+def test_a_family_is_a_base_and_the_ensembles_around_it() -> None:
+    for column, base in enumerate(TABLE[:3]):
+        assert [e.name for e in ESTIMATORS.values() if e.family == base] == TABLE[column::3]
+
+
+@pytest.mark.parametrize(("given", "expected"), [
+    ("ig", "integrated-gradients"), ("gb", "guided-backprop"), ("grad", "gradient"), ("sg", "smoothgrad"),
+    ("sg-sq", "smoothgrad-squared"), ("var", "vargrad"), ("sg-ig", "smoothgrad-ig"), ("var-gb", "vargrad-gb"),
+    ("grad-sq", "gradient-magnitude"), ("sg-sq-gb", "smoothgrad-squared-gb"), ("rand", "random"),
+    ("bernoulli", "random-bernoulli"), ("Guided_Backprop", "guided-backprop"), (" VarGrad ", "vargrad"),
+])
+def test_short_names(given: str, expected: str) -> None:
+    assert resolve([given]) == (expected,)
+    assert find(given).name == expected
+
+
+def test_groups_and_repetitions_give_each_name_once_in_order() -> None:
+    assert resolve(["sg", "controls", "smoothgrad", "random"]) == ("smoothgrad", *groups()["controls"])
+    assert resolve([]) == ()
+
+
+@pytest.mark.parametrize(("given", "nearest"), [("vargard", "vargrad"), ("smooth-grad", "smoothgrad"),
+                                                ("integrated-gradient", "integrated-gradients"),
+                                                ("contrls", "controls"), ("guided-backprob", "guided-backprop")])
+def test_an_unknown_name_suggests_the_nearest(given: str, nearest: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"'{given}' is not an estimator; did you mean .*'{nearest}'"):
+        resolve([given])
+
+
+def test_a_group_is_not_one_estimator() -> None:
+    with pytest.raises(UnknownNameError, match="'paper' is not a single estimator"):
+        find("paper")
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_everything_that_is_listed_is_there(name: str) -> None:
+    estimator = ESTIMATORS[name]
+    assert estimator.name == name == name.lower() and "_" not in name
+    assert estimator.description and estimator.family
+    assert estimator.paper.title and estimator.paper.authors and estimator.paper.url.startswith("https://")
+    assert 1900 < estimator.paper.year < 2100
+    for alias in estimator.aliases:
+        assert resolve([alias]) == (name,)
+
+
+def test_papers_of_ensembles_are_their_own() -> None:
+    years = {name: ESTIMATORS[name].paper.year for name in TABLE[::3]}
+    assert years == {"gradient": 2013, "gradient-magnitude": 2019, "smoothgrad": 2017, "smoothgrad-magnitude": 2019,
+                     "smoothgrad-squared": 2019, "vargrad": 2018}
+
+
+def test_no_name_stands_for_two_things() -> None:
+    names = [*ESTIMATORS, *known_aliases(), *groups()]
+    assert len(names) == len(set(names))
+
+
+def unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget at the end of a test what it has registered."""
+    known = dict(ESTIMATORS)
+    monkeypatch.setattr("roar.estimators.registry.ESTIMATORS", known)
+
+
+def test_a_method_brings_its_ensembles_and_names_its_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    unregistered(monkeypatch)
+
+    @method("new-thing", ROAR, "something new", suffix="nt", aliases=("nt",))
+    def new_thing(network: nn.Module, images: Tensor, targets: Tensor, *, ig_steps: int, rows: int) -> Tensor:
+        return images * ig_steps * rows
+
+    assert resolve(["nt", "nt-sq", "sg-nt", "sg-mag-nt", "sg-sq-nt", "var-nt"]) == (
+        "new-thing", "new-thing-magnitude", "smoothgrad-nt", "smoothgrad-magnitude-nt", "smoothgrad-squared-nt",
+        "vargrad-nt")
+    made = find("nt")
+    assert isinstance(made, Explainer) and made.method.parameters == ("ig_steps",) and made.method.wants_rows
+
+
+def test_a_new_revision_is_another_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
+    unregistered(monkeypatch)
+    control("new-control", ROAR, "a control", revision=2)(lambda *arguments: arguments)
+    assert identity("new-control", EstimatorSettings()) == {"estimator": "new-control", "revision": 2,
+                                                            "per_channel": False}
+
+
+@pytest.mark.parametrize(("name", "aliases"), [("gradient", ()), ("new", ("ig",)), ("paper", ()), ("new", ("random",))])
+def test_a_name_that_is_taken_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, aliases: tuple[str, ...]) -> None:
+    unregistered(monkeypatch)
+    with pytest.raises(ValueError, match="is taken"):
+        control(name, ROAR, "a control", aliases=aliases)(lambda *arguments: arguments)
+
+
+def test_a_parameter_that_is_no_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    unregistered(monkeypatch)
+
+    def attribute(network: nn.Module, images: Tensor, targets: Tensor, *, strength: float) -> Tensor:
+        return images * strength
+
+    with pytest.raises(ValueError, match="'strength', which is no setting"):
+        method("new", ROAR, "a method", suffix="new")(attribute)
+
+
+def test_the_register_costs_no_torch() -> None:
+    program = "import sys, roar.estimators as e; e.identity('sg', __import__('roar.experiment').experiment" \
+              ".EstimatorSettings()); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,243 @@
+"""What replaces pixels: each fill against its definition, and what holds of every fill."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from reference_fills import direct_solution, slow_local_mean, split_mix
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from roar.datasets import degradation, noisy_linear, open_source
+from roar.datasets.counter_noise import random_bytes, random_normal, random_words
+from roar.datasets.degradation import degrade, replaced_mask
+from roar.datasets.fills import BLUR_WIDTH, FillContext, fill_kinds, find_fill
+from roar.datasets.noisy_linear import NOISE, interpolate
+from roar.errors import SourceError, UnknownNameError, UsageError
+from roar.seeds import random_order
+
+NAMES = ("mean", "zero", "black", "random-colour", "blur", "local-mean", "noisy-linear")
+MEAN = torch.tensor([120, 60, 200], dtype=torch.uint8)
+
+
+def natural(count: int, size: int = 32, seed: int = 0, channels: int = 3) -> Tensor:
+    """Smooth random images."""
+    white = np.random.default_rng(seed).standard_normal((count, channels, size, size))
+    smooth = gaussian_filter(white, (0, 0, size / 12, size / 12))
+    scaled = 128 + 60 * smooth / smooth.std()
+    return torch.from_numpy(scaled.clip(0, 255).astype(np.uint8))
+
+
+def scattered(count: int, size: int, seed: int = 0) -> Tensor:
+    return torch.from_numpy(np.stack([random_order(seed, i, size * size) for i in range(count)]).argsort(axis=1))
+
+
+def clustered(count: int, size: int, seed: int = 1) -> Tensor:
+    """Ranks that fall off from blobs, as those of most estimators do."""
+    return natural(count, size, seed, 1).flatten(1).to(torch.int64).argsort(dim=1, stable=True).argsort(dim=1)
+
+
+def context_for(images: Tensor, split: str = "train", root_seed: int = 0) -> FillContext:
+    return FillContext(MEAN[:images.shape[1]], root_seed, split, torch.arange(len(images)) * 3 + 1)
+
+
+def test_the_names_that_exist() -> None:
+    assert tuple(kind.name for kind in fill_kinds()) == NAMES
+    assert all(kind.description for kind in fill_kinds())
+    with pytest.raises(UnknownNameError, match="'noisylinear' is not a fill; did you mean 'noisy-linear'"):
+        find_fill("noisylinear")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("channel_unit", [False, True])
+def test_only_what_is_under_the_mask_is_replaced(name: str, channel_unit: bool) -> None:
+    images = natural(5, 12)
+    ranks = scattered(5, 12)
+    if channel_unit:
+        ranks = torch.from_numpy(np.stack([random_order(2, i, 3 * 144) for i in range(5)]).argsort(axis=1))
+    degraded = degrade(images, ranks, 40.0, "roar", name, context_for(images))
+    mask = replaced_mask(ranks, 40.0, "roar").view(5, -1, 12, 12).expand_as(images)
+    assert degraded.dtype == torch.uint8
+    assert torch.equal(degraded[~mask], images[~mask])
+    assert not torch.equal(degraded[mask], images[mask])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_and_threads_do_not_show(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, ranks = natural(23, 15), clustered(23, 15)
+    context = context_for(images)
+    whole = degrade(images, ranks, 60.0, "roar", name, context)
+    monkeypatch.setattr(degradation, "CHUNK_VALUES", 5 * 3 * 15 * 15)
+    monkeypatch.setitem(noisy_linear.CHUNK_VALUES, "cpu", 2 * 3 * 15 * 15)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert torch.equal(degrade(images, ranks, 60.0, "roar", name, context), whole)
+        single = [degrade(images[i:i + 1], ranks[i:i + 1], 60.0, "roar", name, context.part(slice(i, i + 1)))
+                  for i in range(23)]
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(torch.cat(single), whole)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_under_the_mask_leaks_into_no_fill_but_blur(name: str) -> None:
+    images, ranks = natural(6, 16), scattered(6, 16)
+    other = images.clone()
+    mask = replaced_mask(ranks, 50.0, "roar").view(6, 1, 16, 16).expand_as(images)
+    other[mask] = 255 - other[mask]
+    degraded = [degrade(x, ranks, 50.0, "roar", name, context_for(images)) for x in (images, other)]
+    assert torch.equal(*degraded) == (name != "blur")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_replaced(name: str) -> None:
+    images = natural(3, 8)
+    degraded = degrade(images, scattered(3, 8), 100.0, "roar", name, context_for(images))
+    if name in ("mean", "local-mean"):
+        assert (degraded == MEAN.view(1, 3, 1, 1)).all()
+    if name == "noisy-linear":
+        assert (degraded.double().mean(dim=(0, 2, 3)) - MEAN).abs().max() < 1
+
+
+def test_zero_and_black() -> None:
+    images, ranks = natural(2, 8), scattered(2, 8)
+    for name in ("zero", "black"):
+        degraded = degrade(images, ranks, 30.0, "kar", name, context_for(images))
+        mask = replaced_mask(ranks, 30.0, "kar").view(2, 1, 8, 8).expand_as(images)
+        assert (degraded[mask] == 0).all()
+
+
+def test_random_colour_depends_on_seed_split_and_index() -> None:
+    images, ranks = natural(400, 4), scattered(400, 4)
+    def colours(context: FillContext) -> Tensor:
+        filled = degrade(images, ranks, 100.0, "roar", "random-colour", context)
+        assert (filled == filled[:, :, :1, :1]).all()
+        return filled[:, :, 0, 0].double()
+    first = colours(context_for(images))
+    assert len({tuple(colour) for colour in first.tolist()}) > 390
+    assert (first.mean(dim=0) - 127.5).abs().max() < 20
+    assert torch.equal(first, colours(context_for(images)))
+    for other in (context_for(images, "test"), context_for(images, root_seed=1)):
+        assert (first == colours(other)).double().mean() < 0.05
+
+
+def test_a_fill_that_needs_colour_says_so() -> None:
+    images = natural(2, 8, channels=1)
+    with pytest.raises(SourceError, match="'random-colour' needs images with 3 channels, not 1; take 'mean'"):
+        degrade(images, scattered(2, 8), 50.0, "roar", "random-colour", context_for(images))
+    with pytest.raises(SourceError, match="needs images with 3 channels"):
+        find_fill("random-colour", channels=1)
+    for name in NAMES:
+        if name != "random-colour":
+            assert degrade(images, scattered(2, 8), 50.0, "roar", name, context_for(images)).shape == images.shape
+
+
+def test_random_fills_need_indices() -> None:
+    images = natural(2, 8)
+    for name in ("random-colour", "noisy-linear"):
+        with pytest.raises(UsageError, match="needs the indices of the images"):
+            degrade(images, scattered(2, 8), 50.0, "roar", name, FillContext(MEAN))
+
+
+def test_blur_is_a_gaussian() -> None:
+    images = natural(3, 40)
+    everything = torch.ones(3, 1, 40, 40, dtype=torch.bool)
+    blurred = find_fill("blur").function(images, everything, context_for(images)).numpy()
+    sigma = BLUR_WIDTH * 40
+    expected = gaussian_filter(images.numpy().astype(float), (0, 0, sigma, sigma), mode="reflect",
+                               radius=(0, 0, int(np.ceil(3 * sigma)), int(np.ceil(3 * sigma))))
+    assert np.abs(blurred - expected).max() <= 0.5 + 1e-6
+
+
+@pytest.mark.parametrize("threshold", [10.0, 50.0, 95.0])
+def test_local_mean_equals_its_definition(threshold: float) -> None:
+    images = natural(4, 11)
+    for ranks in (scattered(4, 11), clustered(4, 11)):
+        degraded = degrade(images, ranks, threshold, "roar", "local-mean", context_for(images)).numpy()
+        masks = replaced_mask(ranks, threshold, "roar").view(4, 11, 11).numpy()
+        for image, mask, filled in zip(images.numpy(), masks, degraded, strict=True):
+            np.testing.assert_array_equal(filled, slow_local_mean(image, mask, MEAN.numpy()))
+
+
+@pytest.mark.parametrize("threshold", [1.0, 10.0, 50.0, 90.0, 99.0])
+@pytest.mark.parametrize("size", [8, 32])
+def test_noisy_linear_equals_a_direct_solution(size: int, threshold: float) -> None:
+    images = natural(6, size, channels=2)
+    rows = torch.arange(size * size).expand(6, -1)  # from the top: the largest hole there is
+    for ranks in (scattered(6, size), clustered(6, size), rows):
+        mask = replaced_mask(ranks, threshold, "roar").view(6, 1, size, size)
+        if mask.flatten(1).all(dim=1).any():
+            continue
+        solved = interpolate(images, mask, MEAN[:2]).double().numpy()
+        for image, hole, solution in zip(images.numpy(), mask[:, 0].numpy(), solved, strict=True):
+            assert np.abs(solution - direct_solution(image, hole)).max() < 1e-3 * 255
+
+
+def test_noisy_linear_on_real_images(cifar10_path: object) -> None:
+    images = torch.from_numpy(open_source(f"parquet:{cifar10_path}", limit_test=12, limit_train=10).test.images)
+    for threshold in (10.0, 30.0, 50.0, 70.0, 90.0):
+        mask = replaced_mask(clustered(12, 32), threshold, "roar").view(12, 1, 32, 32)
+        solved = interpolate(images, mask, MEAN).double().numpy()
+        for image, hole, solution in zip(images.numpy(), mask[:, 0].numpy(), solved, strict=True):
+            assert np.abs(solution - direct_solution(image, hole)).max() < 1e-3 * 255
+
+
+@pytest.mark.parametrize("height, width", [(224, 224), (1, 9), (7, 1), (33, 10), (2, 2), (300, 299)])
+def test_noisy_linear_on_images_of_any_shape(height: int, width: int) -> None:
+    generator = np.random.default_rng(0)
+    image = gaussian_filter(generator.uniform(0, 255, (1, height, width)), (0, 2, 2)).astype(np.uint8)
+    mask = gaussian_filter(generator.standard_normal((height, width)), 3) < 0.02
+    mask.ravel()[0] = False
+    solved = interpolate(torch.from_numpy(image)[None], torch.from_numpy(mask)[None, None], MEAN[:1])[0]
+    assert np.abs(solved.double().numpy() - direct_solution(image, mask)).max() < 1e-3 * 255
+
+
+def test_noisy_linear_solves_every_channel_with_its_own_mask() -> None:
+    images = natural(2, 9)
+    mask = torch.from_numpy(np.random.default_rng(0).random((2, 3, 9, 9)) < 0.5)
+    solved = interpolate(images, mask, MEAN).double().numpy()
+    for n in range(2):
+        for c in range(3):
+            expected = direct_solution(images[n, c:c + 1].numpy(), mask[n, c].numpy())
+            assert np.abs(solved[n, c:c + 1] - expected).max() < 1e-3 * 255
+
+
+def test_noisy_linear_adds_noise_of_the_right_size() -> None:
+    images = torch.full((60, 3, 16, 16), 100, dtype=torch.uint8)
+    ranks = scattered(60, 16)
+    degraded = degrade(images, ranks, 50.0, "roar", "noisy-linear", context_for(images))
+    mask = replaced_mask(ranks, 50.0, "roar").view(60, 1, 16, 16).expand_as(images)
+    noise = degraded[mask].double() - 100
+    assert abs(float(noise.mean())) < 0.1
+    assert abs(float(noise.std()) - (NOISE**2 + 1 / 12) ** 0.5) < 0.05  # rounding adds a twelfth
+    again = degrade(images, ranks, 50.0, "roar", "noisy-linear", context_for(images, "test"))
+    assert abs(float(np.corrcoef(noise, again[mask].double() - 100)[0, 1])) < 0.05
+
+
+def test_random_words_are_split_mix() -> None:
+    indices = torch.tensor([0, 5, 2**40])
+    seed = 2**62 + 12345
+    words = random_words(seed, indices, 3)
+    gamma = 0x9E3779B97F4A7C15
+    for index, row in zip(indices.tolist(), words.tolist(), strict=True):
+        key = split_mix((index * gamma + seed) % 2**64)
+        assert [word % 2**64 for word in row] == [split_mix((key + j * gamma) % 2**64) for j in (1, 2, 3)]
+
+
+def test_random_numbers_are_spread_as_they_should_be() -> None:
+    indices = torch.arange(200)
+    normal = random_normal(3, "purpose", "train", indices, 501).double()
+    assert normal.shape == (200, 501)
+    assert abs(float(normal.mean())) < 0.01
+    assert abs(float(normal.std()) - 1) < 0.01
+    assert abs(float((normal**4).mean()) - 3) < 0.1
+    assert abs(float(np.corrcoef(normal[:-1].flatten(), normal[1:].flatten())[0, 1])) < 0.02
+    assert abs(float(np.corrcoef(normal[:, :-1].flatten(), normal[:, 1:].flatten())[0, 1])) < 0.02
+    uniform = random_bytes(3, "purpose", "train", indices, 500)
+    counts = torch.bincount(uniform.flatten().long(), minlength=256)
+    assert counts.min() > 250
+    assert counts.max() < 550
+    assert torch.equal(random_normal(3, "purpose", "train", indices[7:8], 501)[0], normal[7].float())

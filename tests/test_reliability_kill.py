@@ -1,0 +1,94 @@
+"""A run that is killed at thirty moments of its life ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+from roar_processes import JOBS, assert_same, files_of, finish, kill, rows_of, start, wait_for
+
+from roar.cleaning import waste
+from roar.integrity import damages, missing
+from roar.store import open_store
+
+KILLS = 30
+STAGES = ("train", "rank", "delete", "retrain", "report")
+
+
+def written(store: Path) -> int:
+    """How many files a run has put into the store, unfinished ones left out."""
+    return sum(path.is_file() and not path.name.startswith(".tmp-") for path in store.rglob("*")
+               if "claims" not in path.parts)
+
+
+def stage(store: Path) -> str:
+    """What a run is at, from what it has finished."""
+    if not list(store.glob("models/*/*/manifest.json")):
+        return "train"
+    if len(list(store.glob("rankings/*/*/*/*/manifest.json"))) < 4 * 2:
+        return "rank"
+    if len(list(store.glob("deletion/*/*/*/manifest.json"))) < 4:
+        return "delete"
+    return "retrain" if len(list(store.glob("results/*.json"))) < JOBS else "report"
+
+
+def finished(store: Path) -> dict[Path, tuple[int, int]]:
+    """Every file of a finished artefact and every result, with what changes when it is written again."""
+    folders = [path.parent for path in store.rglob("manifest.json")]
+    paths = [path for folder in folders for path in folder.iterdir() if not path.name.startswith(".tmp-")]
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in (*paths, *store.glob("results/*.json"))}
+
+
+def test_thirty_kills_change_nothing(undisturbed: Path, tmp_path: Path) -> None:
+    chance = random.Random(20261121)
+    store, trained, log = tmp_path / "store", tmp_path / "trained", tmp_path / "log"
+    whole, hit, unfinished = written(undisturbed), Counter[str](), 0
+    known: dict[Path, tuple[int, int]] = {}
+    for number in range(KILLS):
+        process = start(store, log=log, trained=trained)
+        there = written(store)
+        # The moments lie evenly over all that a run writes; the last of them strike its report.
+        aim = max(there + (there < whole - 10), round(number / KILLS * whole * 0.9) + chance.randint(0, 2))
+        assert wait_for(lambda aim=aim: written(store) >= aim, process), log.read_text()[-2000:]
+        wait_for(lambda: False, process, chance.uniform(0.0, 0.05))
+        hit[stage(store)] += 1
+        kill(process)
+        unfinished += len(list(store.rglob(".tmp-*")))
+        now = finished(store)
+        assert {path: now[path] for path in known} == known  # what is finished is never written again
+        known = now
+    assert finish(start(store, log=log, trained=trained)) == 0, log.read_text()[-2000:]
+    assert set(hit) == set(STAGES), hit
+    assert_same(store, undisturbed)
+    assert rows_of(store)["job"].is_unique
+    assert len(rows_of(store)) == JOBS
+    # Work in flight is one pack of four trainings; no more than that is repeated after a kill.
+    assert len(trained.read_text().splitlines()) <= JOBS + 4 * KILLS
+    opened = open_store(str(store))
+    assert damages(opened) == []
+    assert missing(opened) == []
+    before = files_of(store)
+    for item in waste(opened):
+        opened.files.delete(item.path)
+    assert not list(store.rglob(".tmp-*"))
+    assert files_of(store) == before
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("moment", [0.25, 0.5])
+def test_a_killed_cluster_leaves_a_store_to_go_on_from(undisturbed: Path, tmp_path: Path, moment: float) -> None:
+    store, log = tmp_path / "store", tmp_path / "log"
+    process = start(store, "run", "--executor", "ray", "--workers", "2", log=log)
+    aim = round(moment * written(undisturbed))
+    assert wait_for(lambda: written(store) >= aim, process, 600), log.read_text()[-2000:]
+    cluster = psutil.Process(process.pid).children(recursive=True)
+    kill(process)
+    assert cluster
+    _, alive = psutil.wait_procs(cluster, timeout=60)
+    assert alive == []
+    assert finish(start(store, log=log)) == 0, log.read_text()[-2000:]
+    assert_same(store, undisturbed)
+    assert damages(open_store(str(store))) == []

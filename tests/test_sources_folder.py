@@ -1,0 +1,119 @@
+"""Pictures in folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from picture_files import encode, picture, pixels, write_folder
+
+from roar.datasets import folder as folder_module
+from roar.datasets import open_source
+from roar.errors import SourceError
+
+
+def files(seed: int, count: int) -> list[bytes]:
+    return [encode(picture(seed + i)) for i in range(count)]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "My Birds", {
+        "train/wren": files(0, 3), "train/crow": files(10, 4), "test/crow": files(20, 2), "test/wren": files(30, 1)})
+
+
+def test_pictures_and_labels_come_in_order_of_names(small: Path) -> None:
+    (small / "train" / "crow" / "notes.txt").write_text("no picture")
+    (small / "train" / "README").write_text("no class")
+    source = open_source(f"folder:{small}")
+    assert source.class_names == ("crow", "wren")
+    assert source.label == "my-birds"
+    assert source.train.labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert source.test.labels.tolist() == [0, 0, 1]
+    expected = np.stack([pixels(picture(seed)) for seed in (10, 11, 12, 13, 0, 1, 2)])
+    np.testing.assert_array_equal(source.train.images, expected)
+    np.testing.assert_array_equal(source.train.decode(np.array([6, 0])), expected[[6, 0]])
+
+
+def test_deeper_folders_and_val(small: Path) -> None:
+    (small / "test").rename(small / "val")
+    nested = small / "train" / "wren" / "more"
+    nested.mkdir()
+    (nested / "x.PNG").write_bytes(encode(picture(99)))
+    source = open_source(f"folder:{small}")
+    assert source.train.labels.tolist() == [0] * 4 + [1] * 4
+    np.testing.assert_array_equal(source.train.images[-1], pixels(picture(99)))
+
+
+def test_the_fingerprint_is_of_content_not_of_place(small: Path) -> None:
+    fingerprint = open_source(f"folder:{small}").fingerprint
+    moved = small.rename(small.parent / "elsewhere")
+    assert open_source(f"folder:{moved}").fingerprint == fingerprint
+    assert open_source(f"folder:{moved}", limit_train=4).fingerprint != fingerprint
+    (moved / "train" / "crow" / "000.png").write_bytes(encode(picture(77)))
+    assert open_source(f"folder:{moved}").fingerprint != fingerprint
+
+
+def test_the_fingerprint_of_a_large_folder_reads_only_some(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "READ_ALL", 5)
+    monkeypatch.setattr(folder_module, "SAMPLE", 2)  # the first and the last of the training files
+    reads: list[Path] = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (reads.append(path), read_bytes(path))[1])
+    split = folder_module._split(small / "train", ("crow", "wren"))
+    before = split.digest(np.arange(7))
+    assert [path.name for path in reads] == ["000.png", "002.png"]
+    middle = small / "train" / "crow" / "003.png"
+    middle.write_bytes(middle.read_bytes() + b"longer")
+    assert split.digest(np.arange(7)) != before
+
+
+def test_missing_folders(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"There is no folder '.*/missing'; give the folder that holds train/"):
+        open_source(f"folder:{tmp_path / 'missing'}")
+    (small / "test").rename(small / "tests")
+    with pytest.raises(SourceError, match="has no folder 'test' or 'val'"):
+        open_source(f"folder:{small}")
+    (small / "train").rename(small / "training")
+    with pytest.raises(SourceError, match="has no folder 'train'"):
+        open_source(f"folder:{small}")
+    (tmp_path / "empty" / "train").mkdir(parents=True)
+    (tmp_path / "empty" / "test").mkdir()
+    with pytest.raises(SourceError, match="train' has no class folders"):
+        open_source(f"folder:{tmp_path / 'empty'}")
+
+
+def test_an_empty_class(small: Path) -> None:
+    (small / "test" / "wren" / "000.png").unlink()
+    with pytest.raises(SourceError, match=r"A class needs at least one picture, but '.*test/wren' has none"):
+        open_source(f"folder:{small}")
+
+
+def test_classes_that_differ_between_the_splits(small: Path) -> None:
+    (small / "test" / "wren").rename(small / "test" / "robin")
+    with pytest.raises(SourceError, match=r"'robin' is in '.*test' and not in '.*train'"):
+        open_source(f"folder:{small}")
+
+
+@pytest.mark.parametrize("kind, extension", [("PNG", ".png"), ("JPEG", ".jpg"), ("WEBP", ".webp")])
+def test_a_truncated_picture_is_named_by_path(small: Path, kind: str, extension: str) -> None:
+    data = encode(picture(5), kind)
+    path = small / "train" / "wren" / f"broken{extension}"
+    path.write_bytes(data[:-len(data) // 3])
+    with pytest.raises(SourceError, match=rf"^'.*train/wren/broken{extension}' is (a broken|not a) picture"):
+        _ = open_source(f"folder:{small}", image_size=4).train.images
+
+
+def test_a_picture_that_vanishes(small: Path) -> None:
+    source = open_source(f"folder:{small}")
+    (small / "train" / "crow" / "001.png").unlink()
+    with pytest.raises(SourceError, match=r"crow/001\.png' cannot be read \(No such file or directory\)"):
+        _ = source.train.images
+
+
+def test_sizes_that_differ_need_an_image_size(small: Path) -> None:
+    (small / "train" / "wren" / "large.png").write_bytes(encode(picture(3, (20, 10))))
+    with pytest.raises(SourceError, match=r"has 8x6 pixels and '.*large.png' 20x10; give --image-size"):
+        open_source(f"folder:{small}")
+    assert open_source(f"folder:{small}", image_size=4).train.images.shape == (8, 3, 4, 4)

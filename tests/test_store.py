@@ -1,0 +1,169 @@
+"""Keys, manifests, results and plans."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roar import open_store
+from roar.errors import DamagedArtefactError, StoreError
+from roar.results import COLUMNS, finished_jobs, read_result, result_file
+from roar.sealed import seal
+from roar.shards import read_ranks, read_shard, shard_bytes, shard_name, whole_shard
+from roar.store import FORMAT, MANIFEST, Store, file_entry, key_of, manifest_bytes
+
+ROW = {"source": "digits", "model": "simplecnn", "regularizer": "none", "retrainer": "simplecnn", "estimator": "sobel",
+       "mode": "roar", "fill": "mean", "threshold": 50.0, "seed": 0, "status": "ok", "accuracy": 0.5, "n_test": 10,
+       "epochs": 1, "train_seconds": 1.0, "device": "cpu", "job": "k", "protocol": "p1", "ranking": "r1", "message": ""}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "store"))
+
+
+MODEL = f"models/m-{key_of({'a': 1})}"
+
+
+def job(name: str) -> str:
+    return key_of({"job": name})
+
+
+def put(store: Store, name: str, **changes: Any) -> str:
+    path, data = result_file(job(name), {**ROW, "job": job(name), **changes}, {"job": name})
+    store.files.write(path, data)
+    return path
+
+
+def artefact(store: Store, folder: str, facts: dict[str, Any] | None = None, **contents: bytes) -> None:
+    for name, data in contents.items():
+        store.files.write(f"{folder}/{name}", data)
+    entries = {name: file_entry(data) for name, data in contents.items()}
+    store.files.write(f"{folder}/{MANIFEST}", manifest_bytes("thing", {"a": 1}, entries, facts or {}))
+
+
+json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+                           | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+
+
+@given(st.dictionaries(st.text(min_size=1), json_values))
+def test_a_key_depends_on_content_and_not_on_order(identity: dict[str, Any]) -> None:
+    assert key_of(identity) == key_of(dict(reversed(identity.items())))
+    assert key_of({**identity, "extra": 1}) != key_of({**identity, "extra": 2})
+
+
+def test_a_store_says_what_it_is_and_a_newer_one_is_refused(store: Store) -> None:
+    assert store.description["format"] == FORMAT
+    assert open_store(store.location).description == store.description
+    store.files.write("store.json", seal({"format": FORMAT + 1, "id": "x"}))
+    with pytest.raises(StoreError, match=f"has format {FORMAT + 1} .* install a newer roar-bench"):
+        open_store(store.location)
+
+
+def test_a_store_that_is_none_is_refused(store: Store) -> None:
+    store.files.write("store.json", b"[]")
+    with pytest.raises(StoreError):
+        open_store(store.location)
+
+
+def test_an_artefact_is_done_when_its_manifest_is_there(store: Store) -> None:
+    store.files.write(f"{MODEL}/weights.bin", b"123")
+    assert store.manifest(MODEL) is None
+    artefact(store, MODEL, **{"weights.bin": b"123"})
+    assert store.read_file(MODEL, "weights.bin") == b"123"
+
+
+@pytest.mark.parametrize("damage", [b"124", b"12", b"", None])
+def test_damage_is_noticed_and_named(store: Store, damage: bytes | None) -> None:
+    artefact(store, MODEL, **{"weights.bin": b"123"})
+    if damage is None:
+        store.files.delete(f"{MODEL}/weights.bin")
+    else:
+        store.files.write(f"{MODEL}/weights.bin", damage)
+    with pytest.raises(DamagedArtefactError, match=r"models/m-\w+/weights\.bin"):
+        store.read_file(MODEL, "weights.bin")
+
+
+def test_results_are_one_frame_with_the_promised_columns(store: Store) -> None:
+    put(store, "b", seed=1, accuracy=0.75)
+    put(store, "a", seed=0)
+    put(store, "c", seed=2, status="failed", accuracy=None, message="it diverged")
+    frame = store.results()
+    assert list(frame.columns) == list(COLUMNS)
+    assert frame["seed"].tolist() == [0, 1, 2]
+    assert frame["accuracy"].tolist()[:2] == [0.5, 0.75]
+    assert math.isnan(frame["accuracy"].iloc[2])
+    assert finished_jobs(store.files) == ({job("a"), job("b")}, {job("c")})
+    curve = store.curves()
+    assert curve["n"].tolist() == [2]
+    assert curve["mean"].iloc[0] == pytest.approx(0.625)
+
+
+def test_an_empty_store_has_an_empty_frame(store: Store) -> None:
+    assert store.results().empty
+    assert list(store.results().columns) == list(COLUMNS)
+
+
+def test_a_job_that_succeeds_after_it_failed_counts_once(store: Store) -> None:
+    put(store, "a", status="failed", accuracy=None)
+    put(store, "a")
+    assert store.results()["status"].tolist() == ["ok"]
+
+
+def test_two_protocols_and_two_settings_of_one_estimator_are_told_apart(store: Store) -> None:
+    put(store, "a", protocol="1" * 12)
+    put(store, "b", protocol="2" * 12)
+    assert set(store.results()["source"]) == {"digits (111111)", "digits (222222)"}
+    put(store, "b", protocol="1" * 12, ranking="9" * 12)
+    assert set(store.results()["estimator"]) == {"sobel (r1)", "sobel (999999)"}
+
+
+def test_a_changed_result_is_noticed(store: Store) -> None:
+    path = put(store, "a")
+    store.files.write(path, store.files.read(path).replace(b'"accuracy": 0.5', b'"accuracy": 0.9'))
+    with pytest.raises(DamagedArtefactError, match=r"results/\w+\.json"):
+        store.results()
+    store.files.write(path, b"{")
+    with pytest.raises(DamagedArtefactError):
+        read_result(store.files, path)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32])
+def test_a_shard_holds_ranks_exactly_and_says_what_it_is(kind: type[np.unsignedinteger[Any]]) -> None:
+    random = np.random.default_rng(0)
+    ranks = random.permuted(np.tile(np.arange(200, dtype=kind), (7, 1)), axis=1)
+    index = np.arange(7) * 3
+    data = shard_bytes(index, np.arange(7), np.full(7, -1), ranks, {"tied_share": 0.5})
+    table = read_shard(data, "x")
+    assert table.column_names == ["index", "label", "target", "rank"]
+    assert [str(table.schema.field(name).type) for name in ("index", "label", "target")] == ["int64", "int32", "int32"]
+    assert table["index"].to_pylist() == index.tolist()
+    assert np.array_equal(np.array(table["rank"].to_pylist()), ranks)
+    assert whole_shard(data) == {"tied_share": 0.5}
+    assert shard_bytes(index, np.arange(7), np.full(7, -1), ranks, {"tied_share": 0.5}) == data
+
+
+def test_a_flipped_bit_in_a_shard_is_noticed() -> None:
+    ranks = np.tile(np.arange(1024, dtype=np.uint16), (50, 1))
+    data = bytearray(shard_bytes(np.arange(50), np.arange(50), np.arange(50), ranks, {}))
+    data[len(data) // 3] ^= 1
+    with pytest.raises(DamagedArtefactError, match="part-x"):
+        read_shard(bytes(data), "part-x")
+
+
+def test_ranks_are_read_in_the_order_of_the_images(store: Store) -> None:
+    ranks = np.stack([np.roll(np.arange(64, dtype=np.uint8), shift) for shift in range(25)])
+    parts = {shard_name(n): shard_bytes(np.arange(10 * n, min(10 * n + 10, 25)), np.zeros(len(part)),
+                                        np.zeros(len(part)), part, {})
+             for n, part in enumerate(np.split(ranks, [10, 20]))}
+    folder = f"rankings/r-{key_of({'a': 1})}/train"
+    artefact(store, folder, {"split": "train"}, **parts)
+    read = read_ranks(store, folder)
+    assert read.dtype == np.uint8
+    assert np.array_equal(read, ranks)
