@@ -46,7 +46,7 @@ def run(
     file: Annotated[Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="What to run.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and the number of jobs.")] = False,
 ) -> None:
-    """All of it: train, rank, delete, retrain, report."""
+    """All of it: train, rank, retrain, delete, report."""
     from roar import pipeline
 
     session = _session(experiment)
@@ -54,8 +54,9 @@ def run(
     if dry_run:
         _print_forecast(pipeline.forecast(session))
     else:
+        jobs = pipeline.retrain(session)
         pipeline.delete(session)
-        _report(session, pipeline.retrain(session))
+        _report(session, jobs)
 
 
 @app.command()

@@ -231,13 +231,20 @@ def read_description(store: Store) -> dict[str, Any]:
 def read_sealed(files: Files, path: str) -> dict[str, Any]:
     """A sealed file's object.
 
+    In object storage a read asks for the size first and then for as many bytes: where another process replaces the
+    object in between, part of it arrives. So it is damaged only when it reads the same twice.
+
     Raises:
         DamagedArtefactError: it is not what was written.
     """
-    try:
-        return unseal(files.read(path))
-    except ValueError:
-        raise DamagedArtefactError(_damage(files.location, path, "is not what was written")) from None
+    data = files.read(path)
+    while True:
+        try:
+            return unseal(data)
+        except ValueError:
+            before, data = data, files.read(path)
+            if data == before:
+                raise DamagedArtefactError(_damage(files.location, path, "is not what was written")) from None
 
 
 def damaged(store: Store, path: str, state: str) -> DamagedArtefactError:

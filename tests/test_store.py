@@ -16,7 +16,7 @@ from roar.errors import DamagedArtefactError, StoreError
 from roar.results import COLUMNS, finished_jobs, read_result, result_file
 from roar.sealed import seal
 from roar.shards import read_ranks, read_shard, shard_bytes, shard_name, whole_shard
-from roar.store import FORMAT, MANIFEST, Store, file_entry, key_of, manifest_bytes
+from roar.store import FORMAT, MANIFEST, Store, file_entry, key_of, manifest_bytes, read_sealed
 
 ROW = {"source": "digits", "model": "simplecnn", "regularizer": "none", "retrainer": "simplecnn", "estimator": "sobel",
        "mode": "roar", "fill": "mean", "threshold": 50.0, "seed": 0, "status": "ok", "accuracy": 0.5, "n_test": 10,
@@ -88,6 +88,20 @@ def test_damage_is_noticed_and_named(store: Store, damage: bytes | None) -> None
         store.files.write(f"{MODEL}/weights.bin", damage)
     with pytest.raises(DamagedArtefactError, match=r"models/m-\w+/weights\.bin"):
         store.read_file(MODEL, "weights.bin")
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_read_again(store: Store) -> None:
+    old, new = seal({"jobs": {}}), seal({"jobs": {"a": [1], "b": [2]}})
+    answers = [new[:len(old)], old + b" ", new]  # of the new bytes as many as the old had, and the other way round
+
+    class Replaced(type(store.files)):  # type: ignore[misc]
+        def read(self, path: str) -> bytes:
+            return answers.pop(0)
+
+    assert read_sealed(Replaced(store.location), "plans/p.json") == {"jobs": {"a": [1], "b": [2]}}
+    answers += [new[:-1], new[:-1]]
+    with pytest.raises(DamagedArtefactError, match="is not what was written"):
+        read_sealed(Replaced(store.location), "plans/p.json")
 
 
 def test_results_are_one_frame_with_the_promised_columns(store: Store) -> None:

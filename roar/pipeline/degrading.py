@@ -20,7 +20,7 @@ def delete(session: Session) -> list[str]:
 
     experiment, settings = session.experiment, session.experiment.degrade
     tasks, folders = [], []
-    for ranking in rank(session):
+    for ranking in rank(session, ("test",)):
         for model, manifest in zip(session.models, train(session), strict=True):
             if ranking.model is not None and ranking.model.folder != model.folder:
                 continue

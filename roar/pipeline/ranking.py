@@ -20,20 +20,20 @@ from roar.store import MANIFEST, Store, file_entry, manifest_bytes
 
 
 @asked_for("rank")
-def rank(session: Session) -> list[Ranking]:
-    """Every ranking of the experiment, made where it is missing.
+def rank(session: Session, splits: Sequence[str] = SPLITS) -> list[Ranking]:
+    """Every ranking of the experiment, made where it is missing; what retrains nothing needs the test split alone.
 
     Raises:
         EstimatorError: scores could not be ranked; no shard of that estimator's batch is left behind.
     """
     rankings = rankings_of(session)
     keep_plan(session, "rank", artefacts_of(session, rankings))
-    missing = [r for r in rankings if not _ranked(session.store, r)]
+    missing = [r for r in rankings if not _ranked(session.store, r, splits)]
     if missing:
         from roar.jobs.rank_shard import open_worker
 
         found: dict[str, dict[str, Any]] = {}
-        tasks = _shard_tasks(session, missing, found)
+        tasks = _shard_tasks(session, missing, splits, found)
         total = sum(task.work.stop - task.work.start for task in tasks)
         with running(session, "rank", total, "images") as watcher:
             watcher.sizes = {task.key: task.work.stop - task.work.start for task in tasks}
@@ -42,9 +42,9 @@ def rank(session: Session) -> list[Ranking]:
             stage = Stage("rank", open_worker, shared, tasks, session.experiment.compute.cpus_per_job)
             execute(session, stage, watcher)
         if watcher.elsewhere or not isinstance(session.store.files, LocalFiles):  # another run may have written them
-            found.update(_kept_shards(session, missing))
+            found.update(_kept_shards(session, missing, splits))
         for ranking in _withdraw(session, missing, tasks, watcher.failures):
-            _finish(session, ranking, found)
+            _finish(session, ranking, splits, found)
         watcher.raise_first(EstimatorError)
     return rankings
 
@@ -59,13 +59,13 @@ def rankings_of(session: Session) -> list[Ranking]:
     return list(found.values())
 
 
-def artefacts_of(session: Session, rankings: Sequence[Ranking]) -> list[str]:
+def artefacts_of(session: Session, rankings: Sequence[Ranking], splits: Sequence[str] = SPLITS) -> list[str]:
     """The folders of the models and of their rankings."""
-    return [*(model.folder for model in session.models), *(f"{r.folder}/{split}" for r in rankings for split in SPLITS)]
+    return [*(model.folder for model in session.models), *(f"{r.folder}/{split}" for r in rankings for split in splits)]
 
 
-def _ranked(store: Store, ranking: Ranking) -> bool:
-    return all(store.manifest(f"{ranking.folder}/{split}") is not None for split in SPLITS)
+def _ranked(store: Store, ranking: Ranking, splits: Sequence[str] = SPLITS) -> bool:
+    return all(store.manifest(f"{ranking.folder}/{split}") is not None for split in splits)
 
 
 def ranked_estimators(session: Session) -> tuple[str, ...]:
@@ -88,22 +88,23 @@ def shards_of(session: Session, split: str) -> list[tuple[int, int, int]]:
     return [(number, start, min(start + size, count)) for number, start in enumerate(range(0, count, size))]
 
 
-def _shard_paths(session: Session, ranking: Ranking) -> set[str]:
+def _shard_paths(session: Session, ranking: Ranking, splits: Sequence[str]) -> set[str]:
     return {f"{ranking.folder}/{split}/{shard_name(number)}"
-            for split in SPLITS for number, _, _ in shards_of(session, split)}
+            for split in splits for number, _, _ in shards_of(session, split)}
 
 
-def _shard_tasks(session: Session, missing: Sequence[Ranking], found: dict[str, dict[str, Any]]) -> list[Task]:
+def _shard_tasks(session: Session, missing: Sequence[Ranking], splits: Sequence[str],
+                 found: dict[str, dict[str, Any]]) -> list[Task]:
     """One task per shard and family; shards of an interrupted run that are whole are put into ``found``."""
     from roar.jobs.rank_shard import RankShard
 
-    kept = _kept_shards(session, missing)
+    kept = _kept_shards(session, missing, splits)
     found.update(kept)
     experiment, tasks = session.experiment, []
     for folder, family in dict.fromkeys((r.model.folder if r.model else None, r.family) for r in missing):
         members = [r for r in missing if (r.model.folder if r.model else None, r.family) == (folder, family)]
         model = members[0].model
-        for split in SPLITS:
+        for split in splits:
             for number, start, stop in shards_of(session, split):
                 wanted = [r for r in members if f"{r.folder}/{split}/{shard_name(number)}" not in kept]
                 if not wanted:
@@ -118,11 +119,11 @@ def _shard_tasks(session: Session, missing: Sequence[Ranking], found: dict[str, 
     return tasks
 
 
-def _kept_shards(session: Session, missing: Sequence[Ranking]) -> dict[str, dict[str, Any]]:
+def _kept_shards(session: Session, missing: Sequence[Ranking], splits: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Shards that an interrupted run left whole, with their sizes and hashes."""
     kept: dict[str, dict[str, Any]] = {}
     for ranking in missing:
-        for path in _shard_paths(session, ranking) & set(session.store.files.list(ranking.folder)):
+        for path in _shard_paths(session, ranking, splits) & set(session.store.files.list(ranking.folder)):
             data = session.store.files.read(path)
             description = whole_shard(data)
             if description.get("identity") == ranking.identity and path.endswith(
@@ -131,9 +132,9 @@ def _kept_shards(session: Session, missing: Sequence[Ranking]) -> dict[str, dict
     return kept
 
 
-def _finish(session: Session, ranking: Ranking, found: Mapping[str, dict[str, Any]]) -> None:
+def _finish(session: Session, ranking: Ranking, splits: Sequence[str], found: Mapping[str, dict[str, Any]]) -> None:
     """Write the manifests of a ranking whose shards are all there."""
-    for split in SPLITS:
+    for split in splits:
         folder = f"{ranking.folder}/{split}"
         names = [shard_name(number) for number, _, _ in shards_of(session, split)]
         shards = {name: found[f"{folder}/{name}"] for name in names if f"{folder}/{name}" in found}
