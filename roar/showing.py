@@ -103,7 +103,7 @@ def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
     mean = channel_mean(source.train.images)
     network, normalisation = network_of(session.store, model)
     found = maps(network, images, labels, indices, normalisation, session.estimators, experiment.estimators,
-                 experiment.seed, "test", mean)
+                 experiment.seed, "test", mean, truth=source.test.truth(where) if source.test.truth else None)
     context = FillContext(torch.from_numpy(mean), experiment.seed, "test", torch.from_numpy(indices))
     left: dict[str, np.ndarray] = {}
     for name in session.estimators:
@@ -132,6 +132,6 @@ def _ranks(session: Session, model: Model, weights: str, name: str, where: np.nd
     found = rank_images(network, test.decode(where), test.labels[where], test.indices[where], normalisation, [name],
                         experiment.estimators, experiment.seed, "test",
                         channel_mean=channel_mean(session.source.train.images),
-                        num_classes=session.source.num_classes)
+                        num_classes=session.source.num_classes, truth=test.truth(where) if test.truth else None)
     ranks: np.ndarray = found[name].ranks
     return ranks

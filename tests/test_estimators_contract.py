@@ -11,7 +11,7 @@ import torch
 from explained import GREY, NORMALISATION, pictures, scores, small_network
 from torch import nn
 
-from roar.estimators import ESTIMATORS, NO_TARGET, Control, Explainer, RankedImages, rank_images
+from roar.estimators import ESTIMATORS, NO_TARGET, Control, Explainer, Oracle, RankedImages, rank_images
 from roar.experiment import EstimatorSettings
 
 SETTINGS = EstimatorSettings(samples=3, ig_steps=4)
@@ -19,6 +19,7 @@ EXPLAINERS = [name for name, estimator in ESTIMATORS.items() if isinstance(estim
 PERMUTATIONS = [name for name in ESTIMATORS if name != "random-bernoulli"]
 IMAGES = pictures(7)
 LABELS = np.arange(7) % 4
+TRUTH = pictures(7, channels=1, seed=5)[:, 0] > 140
 
 
 def rank(name: str, rows: np.ndarray | None = None, settings: EstimatorSettings = SETTINGS,
@@ -26,7 +27,7 @@ def rank(name: str, rows: np.ndarray | None = None, settings: EstimatorSettings 
     rows = np.arange(7) if rows is None else rows
     arguments = {"network": small_network(), "images": IMAGES[rows], "labels": LABELS[rows], "indices": rows,
                  "normalisation": NORMALISATION, "names": [name], "settings": settings, "root_seed": 0,
-                 "split": "test"}
+                 "split": "test", "truth": TRUTH[rows]}
     return rank_images(**{**arguments, **given})[name]
 
 
@@ -148,7 +149,7 @@ def test_targets_are_the_prediction_or_the_label(name: str) -> None:
     np.testing.assert_array_equal(by_label.ranks[~differ], by_prediction.ranks[~differ])
 
 
-@pytest.mark.parametrize("name", [name for name, e in ESTIMATORS.items() if isinstance(e, Control)])
+@pytest.mark.parametrize("name", [name for name, e in ESTIMATORS.items() if isinstance(e, Control | Oracle)])
 def test_a_control_needs_no_network_and_explains_no_class(name: str) -> None:
     found = rank(name, network=None)
     assert found.targets.tolist() == [NO_TARGET] * 7
@@ -157,7 +158,7 @@ def test_a_control_needs_no_network_and_explains_no_class(name: str) -> None:
 
 def test_members_together_are_what_each_is_alone() -> None:
     together = rank_images(small_network(), IMAGES, LABELS, np.arange(7), NORMALISATION, list(ESTIMATORS), SETTINGS,
-                           0, "test")
+                           0, "test", truth=TRUTH)
     assert list(together) == list(ESTIMATORS)
     for name in ESTIMATORS:
         np.testing.assert_array_equal(together[name].ranks, rank(name).ranks, err_msg=name)

@@ -43,7 +43,7 @@ def context_for(images: Tensor, split: str = "train", root_seed: int = 0) -> Fil
 
 
 def test_the_names_that_exist() -> None:
-    assert tuple(kind.name for kind in fill_kinds()) == NAMES
+    assert tuple(kind.name for kind in fill_kinds()) == (*NAMES, "mask-only")
     assert all(kind.description for kind in fill_kinds())
     with pytest.raises(UnknownNameError, match="'noisylinear' is not a fill; did you mean 'noisy-linear'"):
         find_fill("noisylinear")
@@ -100,6 +100,30 @@ def test_everything_replaced(name: str) -> None:
         assert (degraded == MEAN.view(1, 3, 1, 1)).all()
     if name == "noisy-linear":
         assert (degraded.double().mean(dim=(0, 2, 3)) - MEAN).abs().max() < 1
+
+
+@pytest.mark.parametrize("mode", ["roar", "kar"])
+@pytest.mark.parametrize("planes", [1, 3])
+def test_mask_only_is_the_mask_and_nothing_of_the_image(mode: str, planes: int) -> None:
+    images = natural(5, 9)
+    ranks = torch.from_numpy(np.stack([random_order(4, i, planes * 81) for i in range(5)]).argsort(axis=1))
+    degraded = degrade(images, ranks, 30.0, mode, "mask-only", context_for(images)).numpy()
+    count = planes * 81
+    removed = round(0.3 * count)
+    for image, row in zip(degraded, ranks.numpy(), strict=True):
+        for channel, y, x in np.ndindex(3, 9, 9):
+            rank = row[(channel * 81 if planes == 3 else 0) + 9 * y + x]
+            gone = rank < removed if mode == "roar" else rank >= count - removed
+            assert image[channel, y, x] == (255 if gone else 0)
+    noise = torch.from_numpy(np.random.default_rng(0).integers(0, 256, images.shape, np.uint8))
+    assert np.array_equal(degrade(noise, ranks, 30.0, mode, "mask-only", context_for(images, "test", 7)), degraded)
+
+
+def test_mask_only_in_batches_is_mask_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, ranks = natural(23, 15), scattered(23, 15)
+    whole = degrade(images, ranks, 60.0, "roar", "mask-only", context_for(images))
+    monkeypatch.setattr(degradation, "CHUNK_VALUES", 5 * 3 * 15 * 15)
+    assert torch.equal(degrade(images, ranks, 60.0, "roar", "mask-only", context_for(images)), whole)
 
 
 def test_zero_and_black() -> None:

@@ -91,17 +91,20 @@ def degrade(images: Tensor, ranks: Tensor, threshold: float, mode: str, fill: Te
             raise SourceError(f"A fill colour is uint8 [{C}], one value per channel, not {fill.dtype} "
                               f"{list(fill.shape)}; take the channel mean of the same source.")
         context = FillContext(fill)
-        function = find_fill("mean").function
+        found = find_fill("mean")
     elif context is None:
         raise UsageError(f"The fill '{fill}' needs a context with the channel mean; give one.")
     else:
-        function = find_fill(fill, C).function
+        found = find_fill(fill, C)
     planes = ranks.shape[1] // (H * W)
     degraded = torch.empty_like(images, memory_format=torch.contiguous_format)
     step = max(1, CHUNK_VALUES // max(1, C * H * W))
     for start in range(0, N, step):
         part = slice(start, start + step)
         mask = replaced_mask(ranks[part], threshold, mode).view(-1, planes, H, W)
-        replacement = function(images[part], mask, context.part(part))
-        torch.where(mask, replacement, images[part], out=degraded[part])
+        replacement = found.function(images[part], mask, context.part(part))
+        if found.whole:
+            degraded[part] = replacement
+        else:
+            torch.where(mask, replacement, images[part], out=degraded[part])
     return degraded

@@ -1,7 +1,8 @@
 """What replaces a pixel, by name.
 
 A fill is a function ``(images, mask, context) -> images``; of its result only what lies under the mask is taken,
-so a constant colour and a fill that computes from the image look the same. No fill's result depends on how
+so a constant colour and a fill that computes from the image look the same (but ``mask-only`` takes the place of the
+whole image: it shows where pixels are removed and nothing else). No fill's result depends on how
 images are divided into batches. A new fill is one function here or in a file of its own, and one line in the
 table at the end.
 """
@@ -18,6 +19,7 @@ from torch import Tensor
 from roar.datasets.counter_noise import random_bytes
 from roar.errors import SourceError, UnknownNameError, UsageError
 
+MASK_ONLY = "mask-only"  # the control of what the mask alone leaks
 BLUR_WIDTH = 10 / 224  # standard deviation over the longer side (Fong & Vedaldi 2017, section 4.3)
 
 
@@ -58,12 +60,13 @@ FillFunction = Callable[[Tensor, Tensor, FillContext], Tensor]
 
 @dataclass(frozen=True)
 class Fill:
-    """A fill with its name."""
+    """A fill with its name; ``whole``: all of its result is taken, and not only what lies under the mask."""
 
     name: str
     description: str
     function: FillFunction
     needs_colour: bool = False
+    whole: bool = False
 
 
 def fill_kinds() -> list[Fill]:
@@ -143,6 +146,14 @@ def noisy_linear(images: Tensor, mask: Tensor, context: FillContext) -> Tensor:
     return noisy_linear(images, mask, context)
 
 
+def mask_only(images: Tensor, mask: Tensor, context: FillContext) -> Tensor:
+    """255 where a pixel is removed and 0 where it is kept, in all channels: of the image's content nothing is left.
+
+    A network trained on these shows what the mask alone tells of the class (Rong et al. 2022).
+    """
+    return mask.to(torch.uint8) * 255
+
+
 def _integral(values: Tensor) -> Tensor:
     """Sums over all pixels above and to the left: int64 ``[n, C, H + 1, W + 1]``."""
     sums = values.to(torch.int64).cumsum(dim=2).cumsum(dim=3)
@@ -168,4 +179,6 @@ _FILLS = {fill.name: fill for fill in (
     Fill("local-mean", "the mean of the nearest kept pixels", local_mean),
     Fill("noisy-linear", "the weighted mean of the neighbours, solved jointly, plus noise (Rong et al. 2022)",
          noisy_linear),
+    Fill(MASK_ONLY, "the mask in the place of the whole image: 255 where a pixel is removed, 0 where it is kept",
+         mask_only, whole=True),
 )}

@@ -11,6 +11,7 @@ from roar.estimators import (  # noqa: F401  (imported to be registered, in the 
     guided_backprop,
     input_x_gradient,
     integrated_gradients,
+    oracle,
     random_ranks,
     sobel,
 )
@@ -18,9 +19,12 @@ from roar.estimators.ranking import NO_TARGET, RankedImages, rank_images
 from roar.estimators.registry import (
     CONTROL,
     ESTIMATORS,
+    MAKERS,
+    TRUTH,
     Control,
     Estimator,
     Explainer,
+    Oracle,
     find,
     groups,
     identity,
@@ -28,5 +32,5 @@ from roar.estimators.registry import (
     resolve,
 )
 
-__all__ = ["CONTROL", "ESTIMATORS", "NO_TARGET", "Control", "Estimator", "Explainer", "RankedImages", "find",
-           "groups", "identity", "known_aliases", "rank_images", "resolve"]
+__all__ = ["CONTROL", "ESTIMATORS", "MAKERS", "NO_TARGET", "TRUTH", "Control", "Estimator", "Explainer", "Oracle",
+           "RankedImages", "find", "groups", "identity", "known_aliases", "rank_images", "resolve"]

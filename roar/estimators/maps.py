@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roar.estimators.family import Normalisation, Task, family_scores
-from roar.estimators.registry import Control, Explainer, find, resolve
+from roar.estimators.oracle import checked_truth
+from roar.estimators.registry import Control, Explainer, Oracle, find, resolve
 from roar.estimators.untouched import untouched
 from roar.experiment import EstimatorSettings
 
@@ -22,8 +23,8 @@ class Maps:
     """What a network sees in a few images.
 
     Attributes:
-        scores: of each estimator float32 ``[N, H, W]``, larger is more important. A control has no scores: its are
-            the share of pixels that it ranks lower, in [0, 1].
+        scores: of each estimator float32 ``[N, H, W]``, larger is more important. Controls and oracles have no
+            scores: theirs are the share of pixels that they rank lower, in [0, 1].
         targets: the class explained, int64 ``[N]``.
         probabilities: softmax of the logits, float32 ``[N, K]``.
     """
@@ -35,7 +36,7 @@ class Maps:
 
 def maps(network: nn.Module, images: np.ndarray, labels: np.ndarray, indices: np.ndarray,
          normalisation: Normalisation, names: Iterable[str], settings: EstimatorSettings, root_seed: int, split: str,
-         channel_mean: np.ndarray | None = None) -> Maps:
+         channel_mean: np.ndarray | None = None, truth: np.ndarray | None = None) -> Maps:
     """The scores of a few images, computed all at once; arguments and errors as for ``rank_images``."""
     import torch
 
@@ -52,13 +53,20 @@ def maps(network: nn.Module, images: np.ndarray, labels: np.ndarray, indices: np
         if isinstance(estimator, Explainer):
             families.setdefault(estimator.family, []).append(estimator)
         elif isinstance(estimator, Control):
-            ranks, _ = estimator.rank(pictures, places, root_seed, split, False)
-            found[estimator.name] = (1 - ranks / (height * width)).astype(np.float32).reshape(count, height, width)
+            found[estimator.name] = _lower(estimator.rank(pictures, places, root_seed, split, False)[0], height, width)
+        elif isinstance(estimator, Oracle):
+            informative = checked_truth(truth, estimator.name, pictures.shape)
+            found[estimator.name] = _lower(estimator.rank(informative, places, root_seed, split, 1)[0], height, width)
     for family in families.values():
         with untouched(network, family[0].family):
             for name, scores in family_scores(task, family, targets, slice(0, count), count):
                 found[name] = _plane(scores, height, width)
     return Maps({name: found[name] for name in resolve(names)}, targets.numpy(), probabilities.numpy())
+
+
+def _lower(ranks: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The share of pixels that are ranked lower, float32 ``[N, H, W]``, from ranks ``[N, H W]``."""
+    return (1 - ranks / (height * width)).astype(np.float32).reshape(len(ranks), height, width)
 
 
 def _plane(scores: Tensor, height: int, width: int) -> np.ndarray:

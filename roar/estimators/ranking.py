@@ -17,8 +17,9 @@ import numpy as np
 from roar.errors import EstimatorError
 from roar.estimators.family import Normalisation, Task, family_scores, passes_per_image
 from roar.estimators.network_checks import check_classes, checked_logits
+from roar.estimators.oracle import checked_truth
 from roar.estimators.ranks import rank_scores, rank_type
-from roar.estimators.registry import Control, Explainer, find, resolve
+from roar.estimators.registry import Control, Explainer, Oracle, find, resolve
 from roar.estimators.rows import rows_that_fit
 from roar.estimators.units import pixels_ranked
 from roar.estimators.untouched import untouched
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-NO_TARGET = -1  # a control explains no class
+NO_TARGET = -1  # a control or an oracle explains no class
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class RankedImages:
 
     Attributes:
         ranks: ``[N, P]`` in ``0 .. P - 1``, 0 the most important; the smallest unsigned type that holds P - 1.
-        targets: the class explained, int32 ``[N]``; -1 for a control.
+        targets: the class explained, int32 ``[N]``; -1 for a control or an oracle.
         tied_share: share of pixels whose score equals another's of the same image.
     """
 
@@ -52,7 +53,8 @@ def rank_images(network: nn.Module | None, images: np.ndarray | Tensor, labels: 
                 settings: EstimatorSettings, root_seed: int, split: str, *, device: str | torch.device = "cpu",
                 channel_mean: np.ndarray | None = None, num_classes: int | None = None,
                 memory_budget: float | None = None, batch_size: int | None = None,
-                on_progress: Callable[[int, int], None] | None = None) -> dict[str, RankedImages]:
+                on_progress: Callable[[int, int], None] | None = None,
+                truth: np.ndarray | None = None) -> dict[str, RankedImages]:
     """The ranks that estimators give to images.
 
     The result for an image depends on the network, the image, its index, the settings, the seed and the
@@ -60,7 +62,7 @@ def rank_images(network: nn.Module | None, images: np.ndarray | Tensor, labels: 
 
     Args:
         network: gives logits ``[N, K]`` from normalised images; left as it is found (where it is not on
-            ``device``, a copy goes there). ``None`` will do where only controls are asked for.
+            ``device``, a copy goes there). ``None`` will do where nothing that explains it is asked for.
         images: uint8 ``[N, C, H, W]``.
         labels: ``[N]``.
         indices: position of each image in its split, ``[N]``.
@@ -73,6 +75,7 @@ def rank_images(network: nn.Module | None, images: np.ndarray | Tensor, labels: 
         memory_budget: GB for the activations of a pass; ``None``: see ``rows.rows_that_fit``.
         batch_size: images per pass, instead of what the budget gives.
         on_progress: called with passes done and passes in all, counted per image.
+        truth: which pixels are informative, bool ``[N, H, W]``; the oracles need it.
 
     Returns:
         what each estimator gives, by its full name, in the order of ``names``.
@@ -81,6 +84,7 @@ def rank_images(network: nn.Module | None, images: np.ndarray | Tensor, labels: 
         UnknownNameError: no such estimator.
         ModelError: the network does not take the images or does not give logits of their classes.
         EstimatorError: an estimator broke its contract or gave scores that are not finite.
+        SourceError: an oracle is asked for, and the truth is not given or is not of the images' size.
     """
     import torch
 
@@ -88,10 +92,17 @@ def rank_images(network: nn.Module | None, images: np.ndarray | Tensor, labels: 
     pictures = torch.as_tensor(images).to(device)
     places = np.asarray(indices, dtype=np.int64)
     found: dict[str, RankedImages] = {}
+    per_channel = settings.unit == "channel"
     for estimator in chosen:
         if isinstance(estimator, Control):
-            ranks, tied_share = estimator.rank(pictures, places, root_seed, split, settings.unit == "channel")
-            found[estimator.name] = RankedImages(ranks, np.full(len(places), NO_TARGET, np.int32), tied_share)
+            ranks, tied_share = estimator.rank(pictures, places, root_seed, split, per_channel)
+        elif isinstance(estimator, Oracle):
+            informative = checked_truth(truth, estimator.name, pictures.shape)
+            planes = pictures.shape[1] if per_channel else 1
+            ranks, tied_share = estimator.rank(informative, places, root_seed, split, planes)
+        else:
+            continue
+        found[estimator.name] = RankedImages(ranks, np.full(len(places), NO_TARGET, np.int32), tied_share)
     families: dict[str, list[Explainer]] = {}
     for estimator in chosen:
         if isinstance(estimator, Explainer):

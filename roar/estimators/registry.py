@@ -1,8 +1,10 @@
 """The register of estimators: what each name stands for, and from which paper.
 
 A *method* is a base attribution (one file each). Its ensembles are written down nowhere: every member of
-``ensembles.MEMBERS`` around every method is an estimator. A *control* knows nothing of the network. Both are
-registered by a decorator when their file is imported, which ``roar.estimators`` does; that costs no torch.
+``ensembles.MEMBERS`` around every method is an estimator. A *control* knows nothing of the network. An *oracle* is
+told which pixels are informative. All are registered by a decorator when their file is imported, which
+``roar.estimators`` does; that costs no torch. A name may take a parameter, ``oracle-noisy(0.2)``: then a *maker* is
+registered, which turns what stands in the brackets into an estimator with a canonical name.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from roar.errors import UnknownNameError
+from roar.errors import UnknownNameError, UsageError
 from roar.estimators.ensembles import MEMBERS, Member
 from roar.estimators.papers import Paper
 from roar.experiment import EstimatorSettings
@@ -25,12 +27,16 @@ if TYPE_CHECKING:
     Attribute = Callable[..., Tensor]
     # (images uint8 [N, C, H, W], indices [N], root seed, split, per channel) -> ranks [N, P], tied share
     RankWithout = Callable[[Tensor, np.ndarray, int, str, bool], tuple[np.ndarray, float]]
+    # (informative bool [N, H, W], indices [N], root seed, split, channels that rank alone) -> ranks [N, P], tied share
+    RankTruth = Callable[[np.ndarray, np.ndarray, int, str, int], tuple[np.ndarray, float]]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PAPER_METHODS = ("gradient", "integrated-gradients", "guided-backprop")
 PAPER_CONTROLS = ("random", "sobel")
 CONTROL = "control"  # the family of the controls
+TRUTH = "truth"  # the family of the oracles
+ORACLES = ("oracle", "oracle-noisy(0.2)", "oracle-noisy(0.5)", "oracle-inverted")
 ROWS = "rows"  # the one parameter of a method that changes its speed and not its output
 
 
@@ -54,10 +60,11 @@ class Method:
 
 @dataclass(frozen=True)
 class Estimator:
-    """What a name stands for; either an ``Explainer`` or a ``Control``.
+    """What a name stands for: an ``Explainer``, a ``Control`` or an ``Oracle``.
 
     Attributes:
-        family: estimators of one family share their base attributions; ``"control"`` for the controls.
+        family: estimators of one family share their base attributions; ``"control"`` for the controls, ``"truth"``
+            for the oracles.
         aliases: short names that people type.
         revision: of its definition, from 1 on; rankings of an earlier one are not used again.
     """
@@ -80,12 +87,42 @@ class Explainer(Estimator):
 
 @dataclass(frozen=True)
 class Control(Estimator):
-    """An estimator that knows nothing of the network."""
+    """An estimator that knows nothing of the network; ``sees_image``: whether the image decides its ranks."""
 
     rank: RankWithout
+    sees_image: bool
+
+
+@dataclass(frozen=True)
+class Oracle(Estimator):
+    """An estimator that is told which pixels are informative, where the source knows."""
+
+    rank: RankTruth
+
+
+@dataclass(frozen=True)
+class Maker:
+    """A name with a parameter: ``oracle-noisy(q)``.
+
+    Attributes:
+        make: the estimator of what stands in the brackets. Raises UsageError.
+    """
+
+    name: str
+    parameter: str
+    example: str
+    family: str
+    paper: Paper
+    description: str
+    make: Callable[[str], Estimator]
+
+    @property
+    def spelling(self) -> str:
+        return f"{self.name}({self.parameter})"
 
 
 ESTIMATORS: dict[str, Estimator] = {}
+MAKERS: dict[str, Maker] = {}
 
 
 def method(name: str, paper: Paper, description: str, *, suffix: str = "", aliases: tuple[str, ...] = (),
@@ -119,23 +156,49 @@ def method(name: str, paper: Paper, description: str, *, suffix: str = "", alias
     return register
 
 
-def control(name: str, paper: Paper, description: str, *, aliases: tuple[str, ...] = (),
-            revision: int = 1) -> Callable[[Function], Function]:
+def control(name: str, paper: Paper, description: str, *, aliases: tuple[str, ...] = (), revision: int = 1,
+            sees_image: bool = False) -> Callable[[Function], Function]:
     """Register an estimator that knows nothing of the network."""
 
     def register(function: Function) -> Function:
-        _add(Control(name, CONTROL, paper, description, aliases, revision, function))
+        _add(Control(name, CONTROL, paper, description, aliases, revision, function, sees_image))
         return function
 
     return register
 
 
+def oracle(name: str, paper: Paper, description: str, *, revision: int = 1) -> Callable[[Function], Function]:
+    """Register an estimator that is told which pixels are informative."""
+
+    def register(function: Function) -> Function:
+        _add(Oracle(name, TRUTH, paper, description, (), revision, function))
+        return function
+
+    return register
+
+
+def maker(name: str, parameter: str, example: str, family: str, paper: Paper,
+          description: str) -> Callable[[Function], Function]:
+    """Register what turns the text in the brackets of a name into an estimator."""
+
+    def register(make: Function) -> Function:
+        _check_free(name)
+        MAKERS[name] = Maker(name, parameter, example, family, paper, description, make)
+        return make
+
+    return register
+
+
 def _add(new: Estimator) -> None:
-    taken = {*ESTIMATORS, *known_aliases(), *groups()}
-    for name in (new.name, *new.aliases):
+    _check_free(new.name, *new.aliases)
+    ESTIMATORS[new.name] = new
+
+
+def _check_free(*names: str) -> None:
+    taken = {*ESTIMATORS, *known_aliases(), *groups(), *MAKERS}
+    for name in names:
         if name in taken:
             raise ValueError(f"The name '{name}' is taken; an estimator needs a name and aliases of its own.")
-    ESTIMATORS[new.name] = new
 
 
 def known_aliases() -> dict[str, str]:
@@ -144,10 +207,10 @@ def known_aliases() -> dict[str, str]:
 
 
 def groups() -> dict[str, tuple[str, ...]]:
-    """Names that stand for several estimators: the paper's 18 with 2 controls, and every control."""
+    """Names that stand for several estimators: the paper's 18 with 2 controls, every control, and oracles."""
     paper = [e.name for family in PAPER_METHODS for e in ESTIMATORS.values() if e.family == family]
     controls = [e.name for e in ESTIMATORS.values() if e.family == CONTROL]
-    return {"paper": (*paper, *PAPER_CONTROLS), "controls": tuple(controls)}
+    return {"paper": (*paper, *PAPER_CONTROLS), "controls": tuple(controls), "oracles": ORACLES}
 
 
 def resolve(names: Iterable[str]) -> tuple[str, ...]:
@@ -155,15 +218,34 @@ def resolve(names: Iterable[str]) -> tuple[str, ...]:
 
     Raises:
         UnknownNameError: a name is none of these; the message suggests the nearest.
+        UsageError: the parameter of a name is missing or breaks a rule.
     """
     aliases, members = known_aliases(), groups()
     found: dict[str, None] = {}
     for given in names:
         name = given.strip().lower().replace("_", "-")
-        if name not in {*ESTIMATORS, *aliases, *members}:
-            raise UnknownNameError("estimator", given, [*ESTIMATORS, *aliases, *members])
-        found.update(dict.fromkeys(members.get(name, (aliases.get(name, name),))))
+        made = _made(name)
+        if made is None and name not in {*ESTIMATORS, *aliases, *members}:
+            known = [*ESTIMATORS, *aliases, *members, *(maker.spelling for maker in MAKERS.values())]
+            raise UnknownNameError("estimator", given, known)
+        found.update(dict.fromkeys([made.name] if made else members.get(name, (aliases.get(name, name),))))
     return tuple(found)
+
+
+def _made(name: str) -> Estimator | None:
+    """The estimator of a name with a parameter; ``None`` where it is no such name.
+
+    Raises:
+        UsageError: the parameter is missing or breaks a rule.
+    """
+    word, bracket, argument = (part.strip() for part in name.partition("("))
+    known = MAKERS.get(word)
+    if known is None:
+        return None
+    if not (bracket and argument.endswith(")") and argument[:-1].strip()):
+        raise UsageError(f"'{word}' takes its parameter {known.parameter} in brackets, which '{name}' lacks; write "
+                         f"{known.example}.")
+    return known.make(argument[:-1].strip())
 
 
 def find(name: str) -> Estimator:
@@ -174,13 +256,14 @@ def find(name: str) -> Estimator:
     """
     if name in groups():
         raise UnknownNameError("single estimator", name, ESTIMATORS)
-    return ESTIMATORS[resolve([name])[0]]
+    full = resolve([name])[0]
+    return _made(full) or ESTIMATORS[full]
 
 
 def identity(name: str, settings: EstimatorSettings) -> dict[str, Any]:
     """The settings that decide an estimator's ranking, and no others: a change of the rest keeps its ranking.
 
-    To a control only matters whether pixels or channel values are ranked.
+    To a control and to an oracle only matters whether pixels or channel values are ranked.
     """
     chosen = find(name)
     found: dict[str, Any] = {"estimator": chosen.name}

@@ -18,7 +18,7 @@ SOBEL = Paper("An Isotropic 3x3 Image Gradient Operator", "Sobel, Feldman", 1968
               "https://doi.org/10.13140/RG.2.1.1912.4965")
 
 
-@control("sobel", SOBEL, "gradient magnitude of the Sobel filter on luminance")
+@control("sobel", SOBEL, "gradient magnitude of the Sobel filter on luminance", sees_image=True)
 def sobel(images: Tensor, indices: np.ndarray, root_seed: int, split: str,
           per_channel: bool) -> tuple[np.ndarray, float]:
     """Ranks by edge strength; per channel, every channel of a pixel has the same score and lots decide."""

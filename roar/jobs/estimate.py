@@ -49,7 +49,7 @@ def time_ranking(network: Network, names: tuple[str, ...], settings: EstimatorSe
     body = build(network, seed=0).to(device)
     started = time.perf_counter()
     rank_images(body, images, labels.numpy(), np.arange(_IMAGES), _normalisation(network), names, settings, 0, "train",
-                device=device, num_classes=network.num_classes)
+                device=device, num_classes=network.num_classes, truth=images.numpy()[:, 0] > 127)
     return (time.perf_counter() - started) / _IMAGES
 
 

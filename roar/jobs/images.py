@@ -35,12 +35,17 @@ class Statistics:
 
 
 def shared_images(source: Source, streamed: bool = False) -> dict[str, Callable[[], Any]]:
-    """What the workers read of a source, by name: every image, decoded, or what they need to read them."""
+    """What the workers read of a source, by name: every image, decoded, or what they need to read them.
+
+    Of informative pixels it is the function that gives them, streamed or not: few need them, and a shard at a time.
+    """
     found: dict[str, Callable[[], Any]] = {}
     for name, split in (("train", source.train), ("test", source.test)):
         found |= {f"{name}/{part}": partial(getattr, split, part) for part in ("images", "labels", "indices")}
         if streamed:
             found[f"{name}/images"] = partial(Stream, replace(split), (source.channels, source.height, source.width))
+        if split.truth is not None:
+            found[f"{name}/truth"] = partial(getattr, split, "truth")
     return found
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load
 from torch import nn
 
 from roar.datasets import Normalisation
-from roar.estimators import rank_images
+from roar.estimators import TRUTH, find, rank_images
 from roar.experiment import EstimatorSettings
 from roar.jobs.images import Images, Statistics, read_images, read_statistics
 from roar.jobs.job import Network
@@ -37,7 +37,7 @@ class RankShard:
     settings: EstimatorSettings
     root_seed: int
     normalisation: Normalisation
-    model: str | None = None  # the shared name of the weights; None for controls
+    model: str | None = None  # the shared name of the weights; None where no network is explained
     network: Network | None = None
     memory_budget: float | None = None  # GB
 
@@ -67,7 +67,7 @@ class Ranker:
             self._network(work), pictures, labels, indices, work.normalisation, list(work.folders),
             work.settings, work.root_seed, work.split, device=self.device, memory_budget=work.memory_budget,
             channel_mean=self.statistics.mean.numpy(), num_classes=work.network.num_classes if work.network else None,
-            on_progress=lambda done, total: desk.tell(done / max(1, total), f"{work.split} shard {work.number}"))
+            truth=self._truth(work), on_progress=lambda done, total: desk.tell(done / max(1, total), f"{work.split} shard {work.number}"))
         files, facts = {}, {}
         for name, folder in work.folders.items():
             path = f"{folder}/{shard_name(work.number)}"
@@ -77,6 +77,13 @@ class Ranker:
             files[path] = shard_bytes(indices, labels, np.asarray(found.targets), found.ranks, description)
             facts[path] = {**file_entry(files[path]), **description}
         return Product(files, {"shards": facts, "images": len(indices)})
+
+    def _truth(self, work: RankShard) -> np.ndarray | None:
+        """The informative pixels of the shard, bool ``[n, H, W]``; ``None`` where no oracle asks for them."""
+        if all(find(name).family != TRUTH for name in work.folders):
+            return None
+        truth: np.ndarray = self.shared(f"{work.split}/truth")(np.arange(work.start, work.stop, dtype=np.int64))
+        return truth
 
     def _network(self, work: RankShard) -> nn.Module | None:
         """The network of a shard; kept until another one is asked for."""

@@ -74,12 +74,21 @@ def ranked_estimators(session: Session) -> tuple[str, ...]:
 
     manifests = [session.store.manifest(model.folder) for model in session.models]
     found = []
-    for name in ESTIMATORS:
+    for name in [*ESTIMATORS, *_with_parameter(session)]:
         rankings = [plan.ranking(session.experiment, session.source, name, model, manifest["facts"]["weights"])
                     for model, manifest in zip(session.models, manifests, strict=True) if manifest is not None]
         if len(rankings) == len(session.models) and all(_ranked(session.store, r) for r in rankings):
             found.append(name)
     return tuple(found)
+
+
+def _with_parameter(session: Session) -> list[str]:
+    """The estimators whose names have a parameter among the rankings that the store holds of the source."""
+    from roar.estimators import MAKERS
+
+    paths = session.store.files.list(f"rankings/{plan.source_folder(session.source)}")
+    names = {path.split("/")[3].rpartition("-")[0] for path in paths}
+    return sorted(name for name in names if name.partition("(")[0] in MAKERS)
 
 
 def shards_of(session: Session, split: str) -> list[tuple[int, int, int]]:
