@@ -15,7 +15,7 @@ from roar.integrity import damages, missing
 from roar.store import open_store
 
 KILLS = 30
-STAGES = ("train", "rank", "delete", "retrain", "report")
+STAGES = ("train", "rank", "retrain", "delete", "report")
 
 
 def written(store: Path) -> int:
@@ -30,9 +30,9 @@ def stage(store: Path) -> str:
         return "train"
     if len(list(store.glob("rankings/*/*/*/*/manifest.json"))) < 4 * 2:
         return "rank"
-    if len(list(store.glob("deletion/*/*/*/manifest.json"))) < 4:
-        return "delete"
-    return "retrain" if len(list(store.glob("results/*.json"))) < JOBS else "report"
+    if len(list(store.glob("results/*.json"))) < JOBS:
+        return "retrain"
+    return "delete" if len(list(store.glob("deletion/*/*/*/manifest.json"))) < 4 else "report"
 
 
 def finished(store: Path) -> dict[Path, tuple[int, int]]:

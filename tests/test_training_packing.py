@@ -37,7 +37,10 @@ def masked(images: Tensor, threshold: float) -> Tensor:
 
 
 def test_digits_packed_and_alone_agree() -> None:
-    """Three thresholds and two seeds in one pack: losses agree closely at first, accuracies in the end."""
+    """Three thresholds and two seeds in one pack: losses agree closely at first, accuracies in the end.
+
+    What the rounding of a sum decides differs from processor to processor: 5 of 360 test images at t = 90 on one.
+    """
     source = open_source("digits")
     recipe = Recipe(**load_recipe("digits"))
     own = normalisation(source.train.images)
@@ -49,15 +52,18 @@ def test_digits_packed_and_alone_agree() -> None:
                         [seed for _, seed in members], size=6)
     tests = [masked(test, threshold) for threshold, _ in members]
     packed = evaluate_packed(networks, tests, test_labels, own, size=6)
+    differences: list[float] = []
     for (threshold, seed), log, trained, test_images, found in zip(members, logs, networks, tests, packed, strict=True):
         alone = network(seed)
         alone_log = train(alone, masked(images, threshold), labels, recipe, own, seed)
         assert isinstance(log, TrainingLog)
         assert log.loss == pytest.approx(alone_log.loss, rel=0.01)
         assert log.loss[0] == pytest.approx(alone_log.loss[0], rel=1e-4)
-        assert found.accuracy == pytest.approx(
-            evaluate(alone, test_images, test_labels, own).accuracy, abs=0.012)  # 4 of 360 images
+        accuracy = evaluate(alone, test_images, test_labels, own).accuracy
+        assert found.accuracy == pytest.approx(accuracy, abs=0.025)  # 9 of 360 images
+        differences.append(found.accuracy - accuracy)
         assert found == evaluate(trained, test_images, test_labels, own)
+    assert abs(sum(differences)) / len(differences) < 0.012  # 25 of 2,160 images
 
 
 @pytest.mark.parametrize("recipe", [
