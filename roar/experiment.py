@@ -36,6 +36,8 @@ Mode = Literal["roar", "kar"]
 Unit = Literal["sum", "mean", "max", "l2", "channel"]
 Target = Literal["predicted", "label"]
 Baseline = Literal["black", "mean", "zero"]
+RetrainControl = Literal["mask-only", "random-blurred"]
+Variant = Literal["scratch", "fine-tune", "head-only"]
 
 
 def _percentage(threshold: float) -> float:
@@ -171,6 +173,20 @@ class RetrainSettings(_WithRecipe):
     model: str = "same"  # "same": as the explained one, its regulariser included
     regularizer: str = "recipe"  # of a named common retrainer
     seeds: Annotated[int, Field(ge=1, le=10_000)] = 5
+    variant: Variant = "scratch"  # or from the explained network's weights on: all of it, or its head alone
+    controls: tuple[RetrainControl, ...] = ()  # retrained beside every estimator: its mask alone, noise as smooth as it
+
+    @field_validator("controls")
+    @classmethod
+    def _each_once(cls, controls: tuple[RetrainControl, ...]) -> tuple[RetrainControl, ...]:
+        return tuple(sorted(set(controls)))
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys that came later are left out at their defaults: what was asked for before keeps its key."""
+        found: dict[str, Any] = dump(self)
+        later: dict[str, Any] = {"variant": "scratch", "controls": ()}
+        return {key: value for key, value in found.items() if key not in later or getattr(self, key) != later[key]}
 
 
 class CallbackSettings(Settings):

@@ -11,17 +11,21 @@ old ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from roar.datasets import Source
+from roar.datasets import Normalisation, Source
+from roar.errors import ExperimentError, UsageError
 from roar.experiment import Experiment, ModelSettings, Recipe, RetrainSettings, TrainSettings
-from roar.jobs.job import Job, Network
+from roar.jobs.job import Job, Network, Start
 from roar.store import key_of
 
 REFERENCE = "reference"  # the cell that every estimator shares: nothing is replaced
 SPLITS = ("train", "test")
+SURROGATES = "random-blurred"  # the control that is a surrogate of every estimator
+SCRATCH = "scratch"  # the variant of retraining that starts from fresh weights
+_SHARED = {"control": "controls", "truth": "truth"}  # families that all models share, and the folder of their rankings
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Ranking:
-    """An estimator's ranking of one model's images; ``model`` is ``None`` for a control."""
+    """An estimator's ranking of one model's images; ``model`` is ``None`` for a control and for an oracle."""
 
     estimator: str
     family: str
@@ -110,24 +114,43 @@ def ranking(experiment: Experiment, source: Source, estimator: str, model: Model
         **estimators.identity(estimator, experiment.estimators),
     }
     explained: Model | None = None
-    if known.family != estimators.CONTROL:
+    if known.family not in _SHARED:
         explained = model
         identity |= {"weights": weights, "network": asdict(model.network), **_seen_as(model)}
-    below = model.folder.rsplit("/", 1)[-1] if explained else "controls"
+    below = model.folder.rsplit("/", 1)[-1] if explained else _SHARED[known.family]
     folder = f"rankings/{source_folder(source)}/{below}/{known.name}-{key_of(identity)}"
     return Ranking(known.name, known.family, explained, folder, identity)
 
 
-def jobs(experiment: Experiment, source: Source, model: Model, rankings: Sequence[Ranking]) -> list[Job]:
-    """Every training of one explained model: the reference first, then cell by cell."""
+def is_shared(estimator: str) -> bool:
+    """Whether all models share an estimator's ranking, because it knows nothing of them."""
+    from roar import estimators
+
+    return estimators.find(estimator).family in _SHARED
+
+
+def jobs(experiment: Experiment, source: Source, model: Model, rankings: Sequence[Ranking],
+         facts: Mapping[str, Any]) -> list[Job]:
+    """Every training of one explained model: the reference first, then cell by cell.
+
+    Args:
+        facts: of the model's manifest: the hash of its weights, and what normalises its images.
+    """
     settings = experiment.retrain
     same = settings.model == "same"
     name = model.network.name if same else settings.model
     regularizer = model.network.regularizer if same else settings.regularizer
     network = _network(name, regularizer, source)
     recipe = _recipe(settings, source, network)
-    common = {"artefact": "job", "source": source.fingerprint, "network": asdict(network),
-              "recipe": recipe.model_dump(), "root_seed": experiment.seed}
+    common: dict[str, Any] = {"artefact": "job", "source": source.fingerprint, "network": asdict(network),
+                              "recipe": recipe.model_dump(), "root_seed": experiment.seed}
+    start = None
+    if settings.variant != SCRATCH:
+        seen = Normalisation(tuple(facts["normalise_mean"]), tuple(facts["normalise_std"]))
+        start = Start(model.folder, settings.variant, seen)
+        common |= {"variant": settings.variant, "weights": facts["weights"], "normalise_mean": seen.mean,
+                   "normalise_std": seen.std}
+        name = f"{name} ({settings.variant})"
     protocol = key_of(common)
     described = {"source": source.label, "model": model.label, "regularizer": model.network.regularizer,
                  "retrainer": name, "protocol": protocol}
@@ -137,16 +160,36 @@ def jobs(experiment: Experiment, source: Source, model: Model, rankings: Sequenc
         identity = {**common, **cell, "seed": seed}
         row = {**described, "estimator": ranked.estimator if ranked else REFERENCE, "mode": mode, "fill": fill,
                "threshold": threshold, "seed": seed, "ranking": ranked.key if ranked else ""}
-        return Job(key_of(identity), network, recipe, ranked.folder if ranked else None, row, identity)
+        return Job(key_of(identity), network, recipe, ranked.folder if ranked else None, row, identity, start)
 
     seeds = range(settings.seeds)
     found = [job(None, "roar", "none", 0.0, seed) for seed in seeds]
     for ranked in rankings:
-        for mode in experiment.degrade.modes:
-            for threshold in experiment.degrade.thresholds:
-                if threshold > 0:
-                    found += [job(ranked, mode, experiment.degrade.fill, threshold, seed) for seed in seeds]
+        for fill in fills(experiment, ranked.estimator):
+            for mode in experiment.degrade.modes:
+                for threshold in experiment.degrade.thresholds:
+                    if threshold > 0:
+                        found += [job(ranked, mode, fill, threshold, seed) for seed in seeds]
     return found
+
+
+def retrained(experiment: Experiment, names: Sequence[str]) -> tuple[str, ...]:
+    """The estimators whose rankings are retrained: those asked for, each that explains a network with its surrogate."""
+    from roar.estimators import Explainer, find
+
+    if SURROGATES not in experiment.retrain.controls:
+        return tuple(names)
+    pairs = [(name, f"{SURROGATES}({name})") if isinstance(find(name), Explainer) else (name,) for name in names]
+    return tuple(dict.fromkeys(name for pair in pairs for name in pair))
+
+
+def fills(experiment: Experiment, estimator: str) -> tuple[str, ...]:
+    """What replaces an estimator's pixels: the fill asked for and, as a control where the image decides, the mask alone."""
+    from roar.datasets.fills import MASK_ONLY
+    from roar.estimators import sees_image
+
+    masks = (MASK_ONLY,) if MASK_ONLY in experiment.retrain.controls and sees_image(estimator) else ()
+    return tuple(dict.fromkeys((experiment.degrade.fill, *masks)))
 
 
 def _seen_as(model: Model) -> dict[str, Any]:
@@ -164,6 +207,30 @@ def deletion(experiment: Experiment, source: Source, model: Model, weights: str,
                 "root_seed": experiment.seed}
     below = f"{source_folder(source)}/{model.folder.rsplit('/', 1)[-1]}"
     return f"deletion/{below}/{ranked.estimator}-{key_of(identity)}", identity
+
+
+def seed_groups(found: Sequence[Model]) -> list[list[Model]]:
+    """The models that differ from each other in their seed alone, where there are two or more; given weights do not."""
+    groups: dict[str, list[Model]] = {}
+    for model in found:
+        if model.settings.weights is None:
+            alike = {"network": asdict(model.network), "recipe": model.recipe.model_dump(), **_seen_as(model)}
+            groups.setdefault(key_of(alike), []).append(model)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def agreement(source: Source, across: str, compared: Sequence[Model], rankings: Sequence[Ranking],
+              thresholds: Sequence[float]) -> tuple[str, dict[str, Any]]:
+    """Where the agreement of rankings lies, and what determines it.
+
+    Args:
+        across: ``estimators`` of one model, or ``seeds`` of several.
+    """
+    identity = {"artefact": "agreement", "source": source.fingerprint, "across": across,
+                "models": [key_of(model.identity) for model in compared],
+                "rankings": [ranking.key for ranking in rankings], "thresholds": list(thresholds)}
+    below = compared[0].folder.rsplit("/", 1)[-1]
+    return f"agreement/{source_folder(source)}/{below}/{across}-{key_of(identity)}", identity
 
 
 def unique(found: Iterable[Job]) -> list[Job]:
@@ -188,7 +255,31 @@ def check_names(experiment: Experiment) -> tuple[str, ...]:
     for name in [*(model.regularizer for model in experiment.model), experiment.retrain.regularizer]:
         parse(name)
     find_fill(experiment.degrade.fill)
+    _check_variant(experiment)
     return resolve(experiment.estimators.names)
+
+
+def _check_variant(experiment: Experiment) -> None:
+    """Refuse to train explained networks further that are of another architecture than the one retrained."""
+    settings = experiment.retrain
+    others = [model.name for model in experiment.model if settings.model not in ("same", model.name)]
+    if settings.variant != SCRATCH and others:
+        raise ExperimentError(f'[retrain] variant = "{settings.variant}" starts from the weights of the explained '
+                              f"network, {others[0]}, which do not fit {settings.model}; leave [retrain] model out.")
+
+
+def check_truth(source: Source, names: Sequence[str]) -> None:
+    """Refuse an oracle where the source does not know which pixels are informative.
+
+    Raises:
+        UsageError: it does not; the sentence names sources that do.
+    """
+    from roar.estimators import TRUTH, find
+    from roar.estimators.oracle import no_truth
+
+    for name in names:
+        if find(name).family == TRUTH and (source.train.truth is None or source.test.truth is None):
+            raise UsageError(no_truth(name, f"'{source.name}'"))
 
 
 def _safe(name: str) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from roar.datasets import Normalisation
 from roar.experiment import Recipe
+
+HEAD_ONLY = "head-only"
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,20 @@ class Network:
     in_channels: int
     image_size: int
 
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """``[C, H, W]``."""
+        return self.in_channels, self.image_size, self.image_size
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a training begins that is not from scratch: at the explained network, seen as that one sees images."""
+
+    model: str  # the folder of its weights
+    variant: str  # fine-tune or head-only
+    normalisation: Normalisation
+
 
 @dataclass(frozen=True)
 class Job:
@@ -29,3 +46,4 @@ class Job:
     ranking: str | None  # the folder of its ranking; None where nothing is replaced
     row: dict[str, Any]  # the columns that say what it is
     identity: dict[str, Any]
+    start: Start | None = None  # None: from scratch

@@ -21,7 +21,7 @@ def weight_penalty(network: nn.Module, regularizer: Regularizer) -> Callable[[],
     """
     l1, l2, groups = regularizer.l1, regularizer.l2, regularizer.group_lasso
     weights = decaying(network)
-    filters = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
+    filters = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d) and m.weight.requires_grad]
     if not (l1 or l2 or groups):
         return None
 
@@ -31,7 +31,7 @@ def weight_penalty(network: nn.Module, regularizer: Regularizer) -> Callable[[],
             total = total + l1 * torch.stack([w.abs().sum() for w in weights]).sum()
         if l2:
             total = total + l2 / 2 * torch.stack([w.square().sum() for w in weights]).sum()
-        if groups:
+        if groups and filters:
             norms = [w[0].numel() ** 0.5 * torch.linalg.vector_norm(w.flatten(1), dim=1).sum() for w in filters]
             total = total + groups * torch.stack(norms).sum()
         return total
@@ -58,5 +58,5 @@ def decay_weights(weights: list[Tensor], rate: float, decay: float) -> None:
 
 
 def decaying(network: nn.Module) -> list[Tensor]:
-    """The weights that are regularised: those of two or more dimensions."""
+    """The weights that are regularised: those of two or more dimensions that are not frozen."""
     return [p for p in network.parameters() if p.requires_grad and p.ndim >= 2]

@@ -30,7 +30,7 @@ class Curve:
 
 def train_resumably(network: nn.Module, images: Tensor | Stream, labels: Tensor, recipe: Recipe,
                     normalisation: Normalisation, seed: int, desk: Desk, regularizer: Regularizer | None = None,
-                    curve: Curve | None = None) -> TrainingLog:
+                    curve: Curve | None = None, prepare: bool = True) -> TrainingLog:
     """As :func:`roar.jobs.training.train`, with the desk told of every epoch and keeping the state now and then.
 
     The network ends with the weights that it would have had without the interruption, bit for bit on a CPU.
@@ -50,7 +50,7 @@ def train_resumably(network: nn.Module, images: Tensor | Stream, labels: Tensor,
         desk.save(lambda: save({**state(), **watched}))
 
     return train(network, images, labels, recipe, normalisation, seed, on_epoch=on_epoch, checkpoint=keep,
-                 resume=resume, regularizer=regularizer)
+                 resume=resume, regularizer=regularizer, prepare=prepare)
 
 
 def _kept(desk: Desk) -> Mapping[str, Tensor] | None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 
+from safetensors.torch import load
 from torch import Tensor, nn
 
+from roar.datasets import Normalisation
 from roar.datasets.degradation import degrade
 from roar.datasets.fills import FillContext
 from roar.errors import TrainingError
 from roar.jobs.images import Images, Statistics, as_tensor, read_images, read_statistics
-from roar.jobs.job import Job
+from roar.jobs.job import HEAD_ONLY, Job
 from roar.jobs.packing import evaluate_packed, train_packed
 from roar.jobs.resuming import train_resumably
 from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.streaming import Cell, Stream
 from roar.jobs.train_model import build
 from roar.jobs.training import Evaluation, TrainingLog, evaluate
+from roar.models import head_only
 from roar.models.regularizers import parse
 from roar.results import result_file
 from roar.seeds import derive
@@ -69,14 +72,15 @@ class Retrainer:
     def _alone(self, work: Retrain, desk: Desk) -> Trained:
         job = work.jobs[0]
         train_images, test_images = self._degraded(work, job, desk)
-        network = self._network(work, job)
-        log = train_resumably(network, train_images, self.train_images.labels, job.recipe,
-                              self.statistics.normalisation, _training_seed(work, job), desk,
-                              parse(job.network.regularizer))
-        return log, evaluate(network, test_images, self.test_images.labels, self.statistics.normalisation)
+        network, normalisation = self._network(work, job), self._normalisation(job)
+        log = train_resumably(network, train_images, self.train_images.labels, job.recipe, normalisation,
+                              _training_seed(work, job), desk, parse(job.network.regularizer),
+                              prepare=job.start is None)
+        return log, evaluate(network, test_images, self.test_images.labels, normalisation)
 
     def _packed(self, work: Retrain, desk: Desk) -> list[Trained]:
         first, count = work.jobs[0], len(work.jobs)
+        normalisation = self._normalisation(first)
 
         def on_epoch(epoch: int, loss: float) -> None:
             desk.tell(epoch / first.recipe.epochs, f"epoch {epoch}, loss {loss:.3f}")
@@ -85,16 +89,26 @@ class Retrainer:
         images = [self._degraded(work, job, desk) for job in full]
         networks = [self._network(work, job) for job in full]
         logs = train_packed(networks, [train for train, _ in images], self.train_images.labels, first.recipe,
-                            self.statistics.normalisation, [_training_seed(work, job) for job in full], work.pack,
+                            normalisation, [_training_seed(work, job) for job in full], work.pack,
                             on_epoch, parse(first.network.regularizer))
         whole = [i for i, log in enumerate(logs) if isinstance(log, TrainingLog)]
         found = evaluate_packed([networks[i] for i in whole], [images[i][1] for i in whole], self.test_images.labels,
-                                self.statistics.normalisation, work.pack) if whole else []
+                                normalisation, work.pack) if whole else []
         evaluations = dict(zip(whole, found, strict=True))
         return [(logs[i], evaluations.get(i)) for i in range(count)]
 
     def _network(self, work: Retrain, job: Job) -> nn.Module:
-        return build(job.network, derive(work.root_seed, "initial weights", job.row["seed"])).to(self.device)
+        """With the initial weights of its seed, or with those of the explained network for every seed."""
+        if job.start is None:
+            return build(job.network, derive(work.root_seed, "initial weights", job.row["seed"])).to(self.device)
+        network = build(job.network)
+        network.load_state_dict(load(self.shared(job.start.model)))
+        if job.start.variant == HEAD_ONLY:
+            network = head_only(network, job.network.image)
+        return network.to(self.device)
+
+    def _normalisation(self, job: Job) -> Normalisation:
+        return self.statistics.normalisation if job.start is None else job.start.normalisation
 
     def _degraded(self, work: Retrain, job: Job, desk: Desk) -> tuple[Tensor | Stream, Tensor | Stream]:
         """Both splits of a job's cell, degraded once for all of its seeds, or streams that degrade."""

@@ -80,7 +80,8 @@ class TrainingLog:
 def train(network: nn.Module, images: Tensor | Stream, labels: Tensor, recipe: Recipe, normalisation: Normalisation,
           seed: int, on_epoch: Callable[[int, float], None] | None = None,
           checkpoint: Callable[[Callable[[], State]], None] | None = None,
-          resume: Mapping[str, Tensor] | None = None, regularizer: Regularizer | None = None) -> TrainingLog:
+          resume: Mapping[str, Tensor] | None = None, regularizer: Regularizer | None = None,
+          prepare: bool = True) -> TrainingLog:
     """Train a network in place, on the device that it is on.
 
     Args:
@@ -98,12 +99,13 @@ def train(network: nn.Module, images: Tensor | Stream, labels: Tensor, recipe: R
             the very weights that it would have had without the interruption.
         regularizer: its terms are added to the loss; its dropout is in the network and what it does to the
             recipe is done by the caller (``Regularizer.over``). The logged loss is without its terms.
+        prepare: whether a ``Prepared`` network sets its first layer from the images; not if it is trained already.
 
     Raises:
         TrainingError: the loss is not finite, the memory is exhausted, or there are fewer than two images.
     """
     (log,) = train_side_by_side(network, alone(images), labels, recipe, normalisation, [seed], on_epoch,
-                                checkpoint, resume, regularizer)
+                                checkpoint, resume, regularizer, prepare)
     if isinstance(log, TrainingError):
         raise log
     return log
@@ -114,7 +116,8 @@ def train_side_by_side(network: nn.Module, images: Tensor | Streams, labels: Ten
                        on_epoch: Callable[[int, float], None] | None = None,
                        checkpoint: Callable[[Callable[[], State]], None] | None = None,
                        resume: Mapping[str, Tensor] | None = None,
-                       regularizer: Regularizer | None = None) -> list[TrainingLog | TrainingError]:
+                       regularizer: Regularizer | None = None,
+                       prepare: bool = True) -> list[TrainingLog | TrainingError]:
     """Train G networks that lie side by side in one (see ``roar.jobs.packing``), or one with G = 1.
 
     As ``train``, but ``images`` are ``[G, N, C, H, W]`` and there is a seed for each; a network that diverges
@@ -137,7 +140,7 @@ def train_side_by_side(network: nn.Module, images: Tensor | Streams, labels: Ten
     spent, parts = progress.seconds, 1
 
     scale, shift = affine(normalisation, device)
-    if isinstance(network, Prepared) and resume is None:
+    if isinstance(network, Prepared) and resume is None and prepare:
         network.prepare((first_images(images).to(device) * scale).add_(shift))
     fed = feed(images, recipe, normalisation, device)
     first_draw = count * torch.arange(networks)[:, None]  # of each network's among the draws of all

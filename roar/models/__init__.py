@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+from roar.models.head import head, head_only
 from roar.models.registry import ModelKind, check_name, create, model_kinds
 from roar.models.weights import load_weights, read_weights, weights_bytes, weights_hash
 
 __all__ = [
-    "ModelKind", "check_name", "create", "load_weights", "model_kinds", "read_weights", "weights_bytes", "weights_hash",
+    "ModelKind", "check_name", "create", "head", "head_only", "load_weights", "model_kinds", "read_weights",
+    "weights_bytes", "weights_hash",
 ]
