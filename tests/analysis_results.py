@@ -56,3 +56,22 @@ def synthetic_results(estimators: Sequence[str] = SIX, thresholds: Sequence[floa
                     row["class_accuracy"] = list(per_class) if ok else None
                 rows.append(row)
     return pd.DataFrame(rows)
+
+
+def with_controls(results: pd.DataFrame, blurred: float = 0.05, shape: float = 0.3, std: float = 0.004,
+                  root: int = 1) -> pd.DataFrame:
+    """The results and, for every estimator that is no control, its two controls.
+
+    Under the equally smooth random ranking the accuracy is higher by ``blurred`` at t = 90; on the masks alone it
+    falls from chance + ``shape`` to chance at t = 90.
+    """
+    rng = np.random.default_rng(root)
+    judged = results[~results["estimator"].isin(["random", "sobel"]) & (results["threshold"] > 0)]
+    t = judged["threshold"] / 90
+    noise = rng.normal(0, std, (2, len(judged)))
+    smooth = judged.assign(estimator="random-blurred(" + judged["estimator"] + ")",
+                           accuracy=(judged["accuracy"] + blurred * t + noise[0]).clip(0, 1))
+    masks = judged.assign(fill="mask-only", accuracy=(0.1 + shape * (1 - t) + noise[1]).clip(0, 1))
+    masks = masks.assign(accuracy=masks["accuracy"].where(judged["status"] == "ok"))
+    return pd.concat([results, *(part.assign(job=name + part["job"]) for name, part in
+                                 (("blurred-", smooth), ("masks-", masks)))], ignore_index=True)

@@ -132,6 +132,8 @@ def test_panels_part_what_cannot_be_compared() -> None:
     ("vargrad-gb (0f3a91)", "guided-backprop", "guided-backprop", "vargrad", "VAR-GB"),
     ("vargrad (own)", "others", "vargrad (own)", "base", None),
     ("random-bernoulli", "controls", "random-bernoulli", "base", None),
+    ("oracle", "truth", "oracle", "base", None),
+    ("oracle-noisy(0.2)", "truth", "oracle-noisy(0.2)", "base", None),
 ])
 def test_names(name: str, family: str, base: str, ensemble: str, published: str | None) -> None:
     found = parts(name)

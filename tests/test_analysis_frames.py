@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_results import SIX, synthetic_results
+from analysis_results import SIX, synthetic_results, with_controls
 
 from roar.analysis.classes import per_class
 from roar.analysis.curves import curves
@@ -22,7 +22,7 @@ RESULTS = synthetic_results(classes=3, failed=[("vargrad", 90.0, 1), *[("sobel",
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_in_every_format(name: str) -> None:
-    frame = table(RESULTS, name)
+    frame = table(with_controls(RESULTS), name)
     assert len(frame)
     assert [c for c in frame.columns if c not in COLUMNS and not c.endswith(" %")] == []
     for kind in FORMATS:
@@ -115,6 +115,7 @@ def test_a_leaderboard_for_people() -> None:
 
 def test_empty_results_give_empty_tables() -> None:
     empty = synthetic_results().iloc[:0]
-    for name in ("curves", "leaderboard", "areas", "controls", "pairs", "ranks", "agreement", "findings", "paper"):
+    for name in ("curves", "leaderboard", "areas", "tests", "controls", "pairs", "ranks", "agreement", "findings",
+                 "paper"):
         assert not len(table(empty, name)), name
     assert tuple(table(empty, "curves").columns) == tuple(curves(RESULTS).columns)

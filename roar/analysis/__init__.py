@@ -3,12 +3,15 @@
     names         what an estimator's name says: family, ensemble, place in every table
     curves        one row per cell: mean, spread, interval over seeds
     shared        jobs that several models share, given to each of them
+    beside        controls of shape and of smoothness, apart from the estimators they belong to
     classes       the same per class
     grid          a panel's accuracies as an array [estimator, threshold, seed]; areas between curves
     paired        intervals, tests and corrections of differences that are paired by seed
     contrasts     estimators against controls and each other
+    beyond        what accuracies say beyond shape and smoothness
     ranks         the order, its uncertainty, critical differences
     agreement     the same order at other thresholds, in the other mode, for other models?
+    ranking_agreement   do two estimators name the same pixels?
     leaderboard   all of it in one row per estimator
     regularizers  does a regulariser make a network easier to explain?
     deletion      the same degraded images without retraining

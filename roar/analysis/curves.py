@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from roar.analysis.beside import separate
 from roar.analysis.names import REFERENCE, order
 from roar.analysis.shared import with_shared
 from roar.errors import AnalysisError
@@ -72,8 +73,9 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def complete(results: pd.DataFrame) -> pd.DataFrame:
-    """The checked results, with those of controls and reference given to every model that shares them."""
-    return with_shared(checked(results))
+    """The checked results of the estimators: controls and reference are given to every model that shares them, and
+    what stands :mod:`beside <roar.analysis.beside>` an estimator is left out."""
+    return separate(with_shared(checked(results))).results
 
 
 def require(frame: pd.DataFrame, columns: Iterable[str], name: str) -> None:

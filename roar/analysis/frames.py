@@ -9,7 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
-from roar.analysis import agreement, classes, contrasts, leaderboard, paper, ranks
+from roar.analysis import agreement, beyond, classes, contrasts, leaderboard, paper, ranks
 from roar.analysis.curves import CELL, RESULT_COLUMNS, checked, curves, in_order
 from roar.analysis.names import order
 from roar.analysis.tables import accuracy_table, plain_table
@@ -24,7 +24,8 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "accuracy": lambda results: accuracy_table(curves(results)),
     "leaderboard": leaderboard.leaderboard,
     "areas": contrasts.areas,
-    "controls": contrasts.against_controls,
+    "tests": contrasts.against_controls,
+    "controls": beyond.beyond_controls,
     "pairs": contrasts.pairwise,
     "ranks": ranks.ranks,
     "agreement": agreement.agreement,
@@ -55,7 +56,7 @@ COLUMNS: dict[str, str] = {
     "message": "why it failed",
     "mean": "mean accuracy over seeds, in [0, 1]; in the table `paper` in percent",
     "std": "standard deviation over seeds, n - 1 in the denominator; unit of the mean or advantage it follows",
-    "n": "seeds that count",
+    "n": "seeds that count; in `ranking-agreement` and `sanity` test images",
     "ci_low": "lower end of the 95 % t interval over seeds, unit of the mean or advantage",
     "ci_high": "its upper end",
     "boot_low": "lower end of the 95 % percentile bootstrap interval over seeds, accuracy points",
@@ -78,10 +79,25 @@ COLUMNS: dict[str, str] = {
     "spearman": "Spearman's rank correlation, in [-1, 1]",
     "kendall": "Kendall's tau-b, in [-1, 1]",
     "estimators": "how many the correlation is over",
-    "across": "what differs between the two places: `threshold`, `mode` or `model`",
+    "across": "what differs between the two places: `threshold`, `mode`, `fill` or `model`; between two rankings: the "
+              "`estimators` of one network, or the `seeds` of the network",
+    "other_model": "the network of the other ranking",
+    "measure": "`spearman`: rank correlation over all pixels; `iou`: intersection over union of the pixels on top",
+    "by_chance": "the mean that two independent random rankings have",
+    "tied_share": "share of pixels that tie with another of their image and fall by lot, in [0, 1]",
+    "other_tied_share": "the same of the other ranking",
+    "folder": "of the artefact in the store",
     "where": "what they have in common",
     "first": "one place",
     "second": "the other place",
+    "drop": "accuracy of the reference less the estimator's, accuracy points",
+    "beyond_blurred": "accuracy under an equally smooth random ranking less the estimator's, accuracy points",
+    "shape_accuracy": "accuracy of networks that see the estimator's masks alone, percent",
+    "beyond_shape": "the estimator's accuracy less that on its masks alone, accuracy points",
+    **{f"{name}_{part}": f"`{name}`: {meaning}" for name in beyond.QUANTITIES for part, meaning in {
+        "ci_low": "lower end of its 95 % t interval over seeds", "ci_high": "its upper end",
+        "std": "its standard deviation over seeds, n - 1 in the denominator", "n": "seeds that count"}.items()},
+    "chance": "accuracy 1 / K of a guess among K classes, percent; NaN where K is not known",
     "finding": "number of the paper's finding",
     "claim": "the finding",
     "verdict": "`holds`, `does not hold`, `open` or `not measured`",

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 REFERENCE = "reference"  # the cell at threshold 0, which all estimators share
 CONTROLS = ("random", "random-bernoulli", "sobel")
-FAMILIES = ("gradient", "integrated-gradients", "guided-backprop", "others", "controls")
+ORACLES = ("oracle", "oracle-noisy", "oracle-inverted")  # know the true pixels of made images
+FAMILIES = ("gradient", "integrated-gradients", "guided-backprop", "others", "truth", "controls")
 ENSEMBLES = ("base", "magnitude", "smoothgrad", "smoothgrad-magnitude", "smoothgrad-squared", "vargrad")
 
 _SUFFIXES = {"": "gradient", "ig": "integrated-gradients", "gb": "guided-backprop"}
@@ -46,9 +47,11 @@ def parts(estimator: str) -> Parts:
     >>> parts("smoothgrad-squared-ig")
     Parts(family='integrated-gradients', base='integrated-gradients', ensemble='smoothgrad-squared')
     """
-    estimator = _KEY.sub("", estimator)
+    estimator = without_key(estimator)
     if estimator in CONTROLS:
         return Parts("controls", estimator, "base")
+    if estimator.partition("(")[0] in ORACLES:
+        return Parts("truth", estimator, "base")
     for ensemble in ("smoothgrad-magnitude", "smoothgrad-squared", "smoothgrad", "vargrad"):
         if estimator == ensemble or estimator.startswith(ensemble + "-"):
             suffix = estimator[len(ensemble) + 1:]
@@ -56,6 +59,16 @@ def parts(estimator: str) -> Parts:
             return Parts(_family(base), base, ensemble)
     base = estimator.removesuffix("-magnitude")
     return Parts(_family(base), base, "base" if base == estimator else "magnitude")
+
+
+def without_key(estimator: str) -> str:
+    """The name without the key that tells two settings of one estimator apart."""
+    return _KEY.sub("", estimator)
+
+
+def knows_no_model(estimator: str) -> bool:
+    """Whether all networks share an estimator's ranking: a control, or an oracle."""
+    return parts(estimator).family in ("controls", "truth")
 
 
 def _family(base: str) -> str:

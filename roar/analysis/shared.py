@@ -1,15 +1,15 @@
 """Jobs that several models share, given to each of them.
 
-The random and the Sobel ranking, and the reference at t = 0, know nothing of the explained network. Where several
-networks are explained and one architecture is retrained, their trainings are the same jobs: each is done once and
-its row names the model that asked first. Every model's curves need them.
+The random and the Sobel ranking, an oracle's, and the reference at t = 0 know nothing of the explained network.
+Where several networks are explained and one architecture is retrained, their trainings are the same jobs: each is
+done once and its row names the model that asked first. Every model's curves need them.
 """
 
 from __future__ import annotations
 
 import pandas as pd
 
-from roar.analysis.names import CONTROLS, REFERENCE
+from roar.analysis.names import REFERENCE, knows_no_model
 
 OWNER = ["model", "regularizer"]
 TOGETHER = ["source", "retrainer", "protocol"]
@@ -27,7 +27,8 @@ def with_shared(results: pd.DataFrame) -> pd.DataFrame:
     """
     if "protocol" not in results.columns or results.empty:
         return results
-    shared = results[results["estimator"].isin([REFERENCE, *CONTROLS]).fillna(False)]
+    names = results["estimator"].dropna().unique()
+    shared = results[results["estimator"].isin([name for name in names if name == REFERENCE or knows_no_model(name)])]
     owners = results[[*TOGETHER, *OWNER]].drop_duplicates()
     copies = shared.drop(columns=OWNER).merge(owners, on=TOGETHER)[list(results.columns)]
     given = pd.concat([results, copies], ignore_index=True)

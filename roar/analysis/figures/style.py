@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FAMILY_COLOURS = {"gradient": "#0067A6", "integrated-gradients": "#BF4F00", "guided-backprop": "#007D5C",
-                  "others": "#993388"}
-FAMILY_MARKERS = {"gradient": "o", "integrated-gradients": "s", "guided-backprop": "^", "others": "D"}
+                  "others": "#993388", "truth": "#7A5C00"}
+FAMILY_MARKERS = {"gradient": "o", "integrated-gradients": "s", "guided-backprop": "^", "others": "D", "truth": "v"}
 DASHES: dict[str, tuple[float, ...]] = {  # on, off, ... in line widths; () is a full line
     "base": (), "magnitude": (7, 2), "smoothgrad": (4, 1.5), "smoothgrad-magnitude": (4, 1.5, 1, 1.5),
     "smoothgrad-squared": (2, 1), "vargrad": (1, 1)}
-CONTROL_LOOKS = {"random": ("#4d4d4d", "x", ()), "random-bernoulli": ("#767676", "+", (1, 1)),
-                 "sobel": ("#6b6b6b", "P", (5, 2))}
+ORACLE_DASHES: dict[str, tuple[float, ...]] = {"oracle": (), "oracle-noisy": (2, 1), "oracle-inverted": (7, 2)}
+CONTROL_LOOKS: dict[str, tuple[str, str, tuple[float, ...]]] = {
+    "random": ("#4d4d4d", "x", ()), "random-bernoulli": ("#767676", "+", (1, 1)), "sobel": ("#6b6b6b", "P", (5, 2))}
 REFERENCE_COLOUR = "#222222"
 
 RC: dict[Any, Any] = {
@@ -55,9 +56,9 @@ def look(estimator: str) -> Look:
     """How an estimator is drawn."""
     p: Parts = parts(estimator)
     if p.is_control:
-        colour, marker, dashes = CONTROL_LOOKS[p.base]
-        return Look(colour, marker, dashes, 2.0)
-    return Look(FAMILY_COLOURS[p.family], FAMILY_MARKERS[p.family], DASHES[p.ensemble], 1.5)
+        return Look(*CONTROL_LOOKS[p.base], 2.0)
+    dashes = ORACLE_DASHES[p.base.partition("(")[0]] if p.family == "truth" else DASHES[p.ensemble]
+    return Look(FAMILY_COLOURS[p.family], FAMILY_MARKERS[p.family], dashes, 1.5)
 
 
 def new_figure(width: float, height: float) -> Figure:

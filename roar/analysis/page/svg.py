@@ -18,6 +18,7 @@ from roar.analysis.names import REFERENCE, parts
 CHARACTER = 6.4  # width of a character of the 11 px labels, with room to spare
 _MARKERS = {
     "o": "M-3.2,0a3.2,3.2 0 1,0 6.4,0a3.2,3.2 0 1,0 -6.4,0z", "s": "M-3,-3h6v6h-6z", "^": "M0,-3.8L3.6,2.8H-3.6z",
+    "v": "M0,3.8L3.6,-2.8H-3.6z",
     "D": "M0,-4L4,0L0,4L-4,0z", "x": "M-3,-3L3,3M-3,3L3,-3", "+": "M0,-3.6V3.6M-3.6,0H3.6",
     "P": "M-1.3,-3.6h2.6v2.3h2.3v2.6h-2.3v2.3h-2.6v-2.3h-2.3v-2.6h2.3z"}
 
