@@ -20,7 +20,7 @@ class Entry:
     """One artefact or training.
 
     Attributes:
-        kind: model, ranking, degraded, deletion or training.
+        kind: model, ranking, degraded, deletion, agreement, sanity or training.
         folders: of an artefact, that of each split for a ranking; none for a training.
         done: whether it is finished.
     """

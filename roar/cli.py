@@ -106,6 +106,19 @@ def delete(experiment: Experiment) -> None:
 
 
 @app.command()
+@experiment_options("estimators", "degrade")
+def agreement(experiment: Experiment) -> None:
+    """How far the rankings of the test images agree: every two estimators, and networks of other seeds."""
+    from roar import pipeline, reporting
+
+    session = _session(experiment)
+    folders = pipeline.agreement(session)
+    written = reporting.write_agreement(session.store)
+    _print_measured(written.frame, ["model", "estimator", "other_model", "other"], set(folders))
+    print("\n".join(written.files))
+
+
+@app.command()
 @experiment_options("estimators", "degrade", "retrain")
 def retrain(experiment: Experiment) -> None:
     """Train new networks on what is left, for every estimator that is ranked unless --estimator names some."""
@@ -220,11 +233,12 @@ def activate(
 @listing.command("estimators")
 def list_estimators() -> None:
     """Every estimator: its family, and the paper it comes from."""
-    from roar.estimators import ESTIMATORS, groups
+    from roar.estimators import ESTIMATORS, MAKERS, groups
 
     _print_rows(["name", "short names", "family", "paper", "year"],
-                [[e.name, ", ".join(e.aliases), e.family, e.paper.authors, str(e.paper.year)]
-                 for e in ESTIMATORS.values()])
+                [*([e.name, ", ".join(e.aliases), e.family, e.paper.authors, str(e.paper.year)]
+                   for e in ESTIMATORS.values()),
+                 *([m.spelling, "", m.family, m.paper.authors, str(m.paper.year)] for m in MAKERS.values())])
     for name, members in groups().items():
         print(f"Group {name}: {', '.join(members)}")
 
@@ -309,6 +323,14 @@ def _print_report(written: Any) -> None:
     if failed:
         print(f"{failed} trainings failed; their reasons are in the column `message` of results.csv.")
     print("\n".join(written.files))
+
+
+def _print_measured(frame: Any, names: list[str], folders: set[str]) -> None:
+    """The rank correlations of some artefacts: who is compared, mean, interval, and over how many images."""
+    shown = frame[(frame["measure"] == "spearman") & frame["folder"].isin(folders)]
+    _print_rows([*names, "Spearman", "95 % interval", "images"], [
+        [*(str(row[name]) for name in names), f"{row['mean']:.3f}", f"{row['ci_low']:.3f} to {row['ci_high']:.3f}",
+         str(row["n"])] for row in shown.to_dict("records")])
 
 
 def _print_comparison(store: Any) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
-from roar.store import MANIFEST, Store
+from roar.store import Store
+from roar.stored_frames import read_frames
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +31,6 @@ def read_deletion(store: Store) -> pd.DataFrame:
     Raises:
         DamagedArtefactError: a file is not what was written.
     """
-    import pandas as pd
-
-    folders = [path.rsplit("/", 1)[0] for path in store.files.list(FOLDER) if path.endswith(f"/{MANIFEST}")]
-    parts = [pd.read_parquet(io.BytesIO(store.read_file(folder, "curves.parquet"))) for folder in folders]
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+    frame = read_frames(store, FOLDER, "curves.parquet", list(COLUMNS))
     keys = ["source", "model", "regularizer", "estimator", "mode", "fill", "threshold"]
     return frame[list(COLUMNS)].astype(COLUMNS).drop_duplicates(keys).sort_values(keys, ignore_index=True)

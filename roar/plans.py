@@ -17,7 +17,7 @@ from roar.store import FORMAT, Store, key_of, read_sealed
 FOLDER = "plans"
 COPIES = "plans/copies"
 JOB = ("source", "model", "estimator", "mode", "threshold", "seed")  # the columns that tell a person which job it is
-STAGES = ("train", "rank", "delete", "degrade", "retrain")
+STAGES = ("train", "rank", "delete", "agreement", "sanity", "degrade", "retrain")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from roar.deletion import read_deletion
 from roar.errors import AnalysisError, UnknownNameError
 from roar.gallery import read_gallery
 from roar.plans import class_names
+from roar.ranking_agreement import read_ranking_agreement
 from roar.results import finished_jobs, read_results
 from roar.status import read_status
 from roar.store import Store, versions
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 FOLDER = "reports"
 PAGE = "report.html"
+MEASURED: dict[str, Callable[[Store], pd.DataFrame]] = {  # tables that need no retraining
+    "ranking-agreement": read_ranking_agreement,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,47 @@ class Report:
     results: pd.DataFrame
     curves: pd.DataFrame
     files: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured without retraining: the frame, and its table and figure by their full names."""
+
+    frame: pd.DataFrame
+    files: list[str]
+
+
+def write_agreement(store: Store) -> Measured:
+    """Write the agreement of rankings below ``reports/``: its table, and its figure where there is one to draw."""
+    frame = read_ranking_agreement(store)
+    return _write_measured(store, frame, _agreement_files(frame))
+
+
+def _write_measured(store: Store, frame: pd.DataFrame, written: dict[str, bytes]) -> Measured:
+    for name, data in written.items():
+        store.files.write(f"{FOLDER}/{name}", data)
+    return Measured(frame, [f"{store.location}/{FOLDER}/{name}" for name in written])
+
+
+def _agreement_files(frame: pd.DataFrame) -> dict[str, bytes]:
+    from roar.analysis import figures
+
+    return _measured_files("agreement", frame, lambda: figures.agreement_heatmap(frame))
+
+
+def _measured_files(name: str, frame: pd.DataFrame, *makers: Callable[[], Figure]) -> dict[str, bytes]:
+    """A table and its figures by their names; none where nothing was measured."""
+    from roar.analysis.figures import render
+
+    if frame.empty:
+        return {}
+    files = {f"{name}.csv": frame.to_csv(index=False).encode()}
+    for number, make in enumerate(makers):
+        try:
+            files[f"{name}{'' if number == 0 else f'-{number + 1}'}.svg"] = render(make(), "svg")
+        except AnalysisError:  # too little to draw it from
+            continue
+    return files
 
 
 def write_report(store: Store, jobs: Collection[str] | None = None, experiment: str = "") -> Report:
@@ -51,6 +96,7 @@ def write_report(store: Store, jobs: Collection[str] | None = None, experiment: 
     table = curves(results)
     deletion = read_deletion(store)
     written = {**_tables(results, table, deletion), **dict(_figures(results, table, deletion)),
+               **_agreement_files(read_ranking_agreement(store)),
                PAGE: page(store, results, deletion, experiment).encode()}
     for name, data in written.items():
         store.files.write(f"{FOLDER}/{name}", data)
@@ -82,16 +128,20 @@ def page(store: Store, results: pd.DataFrame, deletion: pd.DataFrame, experiment
 
 
 def one_table(store: Store, name: str, kind: str) -> bytes:
-    """One table of :data:`roar.analysis.frames.TABLES` as the bytes of a file.
+    """One table of :data:`roar.analysis.frames.TABLES` or :data:`MEASURED` as the bytes of a file.
 
     Raises:
         UnknownNameError: there is no such table or format.
         AnalysisError: the results do not allow it.
     """
-    from roar.analysis.frames import FORMATS, render_table, table
+    from roar.analysis.frames import FORMATS, TABLES, render_table, table
 
     if kind not in FORMATS:
         raise UnknownNameError("table format", kind, FORMATS)
+    if name in MEASURED:
+        return render_table(MEASURED[name](store), kind)
+    if name not in TABLES:
+        raise UnknownNameError("table", name, [*TABLES, *MEASURED])
     return render_table(table(results_of(store), name), kind)
 
 

@@ -5,6 +5,9 @@
       models/<source>/<model>/      weights.safetensors, history.parquet, manifest.json
       rankings/<source>/<model>/<estimator>/<split>/   part-00000.parquet ..., manifest.json
       degraded/<source>/<model>/<estimator>/<cell>/    train-*.parquet, test-*.parquet, manifest.json
+      deletion/<source>/<model>/<estimator>/           curves.parquet, images.parquet, manifest.json
+      agreement/<source>/<model>/<estimators or seeds>/          pairs.parquet, images.parquet, manifest.json
+      sanity/<source>/<model>/<randomisation>/         averages.parquet, images.parquet, manifest.json
       results/<job>.json, <job>.failed.json                       one row per job
       results/compacted/<hash>.jsonl                              many rows
       plans/<plan>.json, plans/copies/<plan>.json                 what was asked for
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 FORMAT = 2  # of the files; 1 had no seals, and is read
 MANIFEST = "manifest.json"
 DESCRIPTION = "store.json"
-ARTEFACTS = ("models", "rankings", "degraded", "deletion")
+ARTEFACTS = ("models", "rankings", "degraded", "deletion", "agreement", "sanity")
 _KEYS = 1  # of what the keys are made of: another number, and everything is made again
 
 
@@ -159,6 +162,13 @@ class Store:
 
         return compare(with_shared(self.results()), a, b)
 
+    def controls(self) -> pd.DataFrame:
+        """One row per cell that has controls of shape and smoothness: what its accuracy says beyond them."""
+        from roar.analysis.beyond import beyond_controls
+        from roar.analysis.shared import with_shared
+
+        return beyond_controls(with_shared(self.results()))
+
     def per_class(self) -> pd.DataFrame:
         """One row per cell and class of the images."""
         from roar.analysis.classes import per_class
@@ -172,6 +182,12 @@ class Store:
         from roar.deletion import read_deletion
 
         return read_deletion(self)
+
+    def ranking_agreement(self) -> pd.DataFrame:
+        """One row per pair of rankings, measure and threshold: how far they name the same pixels."""
+        from roar.ranking_agreement import read_ranking_agreement
+
+        return read_ranking_agreement(self)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: where the store is, how much is in it, and the leaderboard if there is one."""

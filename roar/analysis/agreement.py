@@ -1,4 +1,5 @@
-"""Do the estimators come in the same order elsewhere: at other thresholds, in the other mode, for other models?"""
+"""Do the estimators come in the same order elsewhere: at other thresholds, in another mode, with another fill, for
+other models?"""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from roar.analysis.curves import PANEL, panel_title
 from roar.analysis.grid import Grid, grids
 from roar.analysis.paired import Floats
 
-PLACES = {"mode": ("mode",), "model": ("model", "regularizer", "retrainer")}
+PLACES = {"mode": ("mode",), "fill": ("fill",), "model": ("model", "regularizer", "retrainer")}
+NO_FILL = "mask-only"  # shows where pixels were replaced and no image, so it has no order of estimators to compare
 AGREEMENT_COLUMNS = ("across", "where", "first", "second", "spearman", "kendall", "estimators")
 
 
@@ -21,13 +23,13 @@ def agreement(results: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row per pair of places, with :data:`AGREEMENT_COLUMNS`. ``across``: ``threshold`` (within a panel),
-        ``mode`` (ROAR and KAR of one setting), ``model`` (two networks on one source). ``where``: what both
-        have in common; ``first``, ``second``: the places. ``spearman``, ``kendall`` (tau-b): in [-1, 1], on
-        means over seeds, 1 where the order is the same, NaN below three estimators. ``estimators``: how many
-        both places have, controls included.
+        ``mode`` (ROAR and KAR of one setting), ``fill`` (what replaces a pixel), ``model`` (two networks on one
+        source). ``where``: what both have in common; ``first``, ``second``: the places. ``spearman``, ``kendall``
+        (tau-b): in [-1, 1], on means over seeds, 1 where the order is the same, NaN below three estimators.
+        ``estimators``: how many both places have, controls included.
     """
     rows: list[dict[str, Any]] = []
-    found = grids(results)
+    found = [grid for grid in grids(results) if grid.here["fill"] != NO_FILL]
     for grid in found:
         where = panel_title(grid.here)
         columns = [(f"{t:g} %", _at_threshold(grid, i)) for i, t in enumerate(grid.thresholds)]

@@ -7,7 +7,6 @@ missing information from images that are unlike any the network has seen, which 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,6 +22,7 @@ from roar.jobs.images import Images, Statistics, as_tensor, read_images, read_st
 from roar.jobs.job import Network
 from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.streaming import Cell, Stream
+from roar.jobs.tables import parquet_bytes
 from roar.jobs.train_model import build
 from roar.jobs.training import logits
 from roar.shards import RankReader
@@ -108,7 +108,7 @@ class Deleter:
 def _curves(rows: list[dict[str, Any]]) -> bytes:
     import pyarrow as pa
 
-    return _parquet(pa.Table.from_pylist(rows))
+    return parquet_bytes(pa.Table.from_pylist(rows))
 
 
 def _images(indices: np.ndarray, rows: list[tuple[str, float, np.ndarray, np.ndarray]]) -> bytes:
@@ -116,18 +116,10 @@ def _images(indices: np.ndarray, rows: list[tuple[str, float, np.ndarray, np.nda
     import pyarrow as pa
 
     count = len(indices)
-    return _parquet(pa.table({
+    return parquet_bytes(pa.table({
         "index": pa.array(np.tile(indices, len(rows)), pa.int64()),
         "mode": pa.array(np.repeat([mode for mode, *_ in rows], count)).dictionary_encode(),
         "threshold": pa.array(np.repeat([threshold for _, threshold, *_ in rows], count), pa.float64()),
         "correct": pa.array(np.concatenate([correct for *_, correct, _ in rows])),
         "probability": pa.array(np.concatenate([probability for *_, probability in rows]), pa.float32()),
     }))
-
-
-def _parquet(table: Any) -> bytes:
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-    return buffer.getvalue()

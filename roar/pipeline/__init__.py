@@ -1,6 +1,6 @@
 """The stages in their order, each a function that makes what it needs and is missing.
 
-    prepare -> train -> rank -> degrade | delete | retrain -> report
+    prepare -> train -> rank -> degrade | delete | agreement | retrain -> report
 
 A stage asks the store what is done, runs the rest on the executor, and returns what there is now.
 """
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from roar.experiment import to_toml
 from roar.gallery import keep_gallery, make_gallery
 from roar.jobs.job import Job
+from roar.pipeline.agreeing import agreement
 from roar.pipeline.degrading import degrade, delete
 from roar.pipeline.outlook import Forecast, Overview, forecast, overview
 from roar.pipeline.ranking import rank, ranked_estimators
@@ -20,8 +21,8 @@ from roar.pipeline.session import Session, asked_for, prepare
 from roar.pipeline.training import train
 from roar.reporting import Report, write_report
 
-__all__ = ["Forecast", "Overview", "Session", "degrade", "delete", "forecast", "overview", "prepare", "rank",
-           "ranked_estimators", "report", "retrain", "train"]
+__all__ = ["Forecast", "Overview", "Session", "agreement", "degrade", "delete", "forecast", "overview", "prepare",
+           "rank", "ranked_estimators", "report", "retrain", "train"]
 
 
 @asked_for("report")

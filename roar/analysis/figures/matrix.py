@@ -65,12 +65,12 @@ def _draw(axes: Axes, wide: pd.DataFrame, limits: tuple[float, float]) -> None:
                     cbar_kws={"label": "test accuracy (%)"})
     mesh = axes.collections[0]
     for text in axes.texts:
-        text.set_color("black" if _luminance(mesh.to_rgba(np.array([float(text.get_text())]))[0]) > 0.18 else "white")
+        text.set_color("black" if luminance(mesh.to_rgba(np.array([float(text.get_text())]))[0]) > 0.18 else "white")
     axes.set_yticks(np.arange(len(wide)) + 0.5, list(wide.index), rotation=0)
     axes.tick_params(length=0)
 
 
-def _luminance(colour: np.ndarray) -> float:
+def luminance(colour: np.ndarray) -> float:
     """The relative luminance of an RGBA colour in [0, 1] (WCAG 2.2); above 0.18 black is easier to read."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
     return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))

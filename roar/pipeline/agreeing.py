@@ -1,0 +1,76 @@
+"""How far the rankings of one network agree, and those of networks that differ in their seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from roar import plan
+from roar.errors import ExperimentError, FailureError
+from roar.jobs.agreement import Agree, Member, open_worker
+from roar.jobs.similarity import inner_thresholds
+from roar.jobs.stage import Stage, Task
+from roar.pipeline.ranking import rank
+from roar.pipeline.running import execute, running
+from roar.pipeline.session import Session, asked_for, keep_plan
+from roar.plan import Model, Ranking
+from roar.shards import rank_folder
+from roar.store import MANIFEST
+
+
+@asked_for("agreement")
+def agreement(session: Session) -> list[str]:
+    """The folders of what every model's rankings of the test images have in common, made where they are missing.
+
+    Raises:
+        ExperimentError: there are no two rankings to compare.
+    """
+    tasks = list(_tasks(session, rank(session, ("test",))))
+    if not tasks:
+        raise ExperimentError(f"Agreement compares two rankings of the same images, and there is one, by "
+                              f"{' and '.join(session.estimators)}; ask for two estimators or more (--estimator), or "
+                              "for several seeds of the network (--model-seeds).")
+    keep_plan(session, "agreement", [task.key for task in tasks])
+    missing = [task for task in tasks if session.store.manifest(task.key) is None]
+    if missing:
+        with running(session, "agreement", len(missing), "comparisons") as watcher:
+            shared = {"test/indices": lambda: session.source.test.indices}
+            execute(session, Stage("agreement", open_worker, shared, missing, session.experiment.compute.cpus_per_job),
+                    watcher)
+        watcher.raise_first(FailureError)
+    return [task.key for task in tasks]
+
+
+def _tasks(session: Session, rankings: Sequence[Ranking]) -> Iterator[Task]:
+    """One for each model with two rankings, one for each group of models that differ in their seed alone."""
+    for model in session.models:
+        own = _of(model, rankings)
+        if len(own) > 1:
+            yield _task(session, "estimators", [model], [[(model, ranking) for ranking in own]])
+    for models in plan.seed_groups(session.models):
+        own = [(model, ranking) for model in models for ranking in _of(model, rankings) if ranking.model is not None]
+        groups = [[one for one in own if one[1].estimator == name] for name in sorted({r.estimator for _, r in own})]
+        if groups:
+            yield _task(session, "seeds", models, groups)
+
+
+def _of(model: Model, rankings: Sequence[Ranking]) -> list[Ranking]:
+    """A model's rankings and the controls' in the order of their names, so that who asked first does not matter."""
+    own = [r for r in rankings if r.model is None or r.model.folder == model.folder]
+    return sorted(own, key=lambda ranking: ranking.estimator)
+
+
+def _task(session: Session, across: str, models: Sequence[Model],
+          groups: Sequence[Sequence[tuple[Model, Ranking]]]) -> Task:
+    thresholds = inner_thresholds(session.experiment.degrade.thresholds)
+    folder, identity = plan.agreement(session.source, across, models, [r for group in groups for _, r in group],
+                                      thresholds)
+    row = {"source": session.source.label, "regularizer": models[0].network.regularizer, "across": across}
+    members = tuple(tuple(_member(session, *one) for one in group) for group in groups)
+    return Task(folder, Agree(folder, identity, row, members, thresholds), (f"{folder}/{MANIFEST}",))
+
+
+def _member(session: Session, model: Model, ranking: Ranking) -> Member:
+    folder = f"{ranking.folder}/test"
+    manifest = session.store.manifest(folder)
+    tied = float(manifest["facts"]["tied_share"]) if manifest else 0.0
+    return Member(model.label, ranking.estimator, ranking.key, tied, rank_folder(session.store, folder))
