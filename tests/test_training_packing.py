@@ -122,6 +122,18 @@ def test_pack_and_unpack_are_inverse() -> None:
         assert weights_hash(one.state_dict()) == weights_hash(copy.state_dict())
 
 
+def test_linear_is_one_layer_and_packs() -> None:
+    networks = [create("linear", num_classes=3, in_channels=2, image_size=5, seed=seed) for seed in range(4)]
+    images = torch.randn(4, 7, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+    whole = pack(networks)(images.transpose(0, 1).flatten(1, 2))
+    for one, own, logits in zip(networks, images, whole, strict=True):
+        layer = one.get_submodule("linear")
+        expected = torch.stack([torch.stack([(layer.weight[k] * image.flatten()).sum() + layer.bias[k]
+                                             for k in range(3)]) for image in own])
+        torch.testing.assert_close(one(own), expected)
+        torch.testing.assert_close(logits, expected)
+
+
 def test_what_cannot_be_packed() -> None:
     with pytest.raises(ModelError, match="CifarResNet cannot be packed"):
         pack([create("resnet20"), create("resnet20")])

@@ -30,7 +30,9 @@ from roar.estimators.registry import (
     identity,
     known_aliases,
     resolve,
+    sees_image,
 )
 
 __all__ = ["CONTROL", "ESTIMATORS", "MAKERS", "NO_TARGET", "TRUTH", "Control", "Estimator", "Explainer", "Oracle",
-           "RankedImages", "find", "groups", "identity", "known_aliases", "rank_images", "resolve"]
+           "RankedImages", "find", "groups", "identity", "known_aliases", "rank_images", "resolve",
+           "sees_image"]

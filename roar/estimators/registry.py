@@ -260,6 +260,12 @@ def find(name: str) -> Estimator:
     return _made(full) or ESTIMATORS[full]
 
 
+def sees_image(name: str) -> bool:
+    """Whether the image decides an estimator's ranking, so that the shape of its mask may tell the class."""
+    found = find(name)
+    return isinstance(found, Explainer | Oracle) or (isinstance(found, Control) and found.sees_image)
+
+
 def identity(name: str, settings: EstimatorSettings) -> dict[str, Any]:
     """The settings that decide an estimator's ranking, and no others: a change of the rest keeps its ranking.
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from roar.errors import ModelError, UnknownNameError
-from roar.models import cifar_resnet, imagenet_nets, simplecnn, simplecnn_study, speednet
+from roar.models import cifar_resnet, imagenet_nets, linear, simplecnn, simplecnn_study, speednet
 from roar.models.timm_nets import PREFIX, check_timm_name, timm_network
 
 Builder = Callable[[int, int, int, float], nn.Module]  # of classes, channels, image size and dropout
@@ -46,6 +46,8 @@ class _Entry:
 
 
 _MODELS = {
+    "linear": _Entry(linear.linear, "one linear layer on the pixels, none hidden; for square images", 1,
+                     "on the pixels, before the only layer"),
     "simplecnn": _Entry(simplecnn.simplecnn, "three convolutions, for 8 to 64 pixels; fast on a CPU", 4),
     "simplecnn-gelu": _Entry(simplecnn_study.simplecnn_gelu, "large kernels, no norm, GELU; see its file", 17,
                              "after the first and the second linear layer"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from roar.experiment import Recipe
+from roar import plan
+from roar.experiment import RECURSIVE, Recipe
 from roar.jobs.job import Network
 from roar.pipeline.ranking import shards_of
 from roar.pipeline.session import Session
@@ -22,6 +23,7 @@ class Overview:
     rankings: int
     shards: int
     jobs: int
+    chains: int  # of mode recursive; each begins with a network more, on intact images
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,25 @@ class Forecast:
 def overview(session: Session) -> Overview:
     """What the experiment needs in all, without making anything."""
     experiment, models = session.experiment, len(session.models)
-    controls = [name for name in session.estimators if _is_control(name)]
-    rankings = models * (len(session.estimators) - len(controls)) + len(controls)
+    names = plan.retrained(experiment, session.estimators)
+    shared = [name for name in names if plan.is_shared(name)]
+    rankings = models * (len(names) - len(shared)) + len(shared)
     shards = rankings * sum(len(shards_of(session, split)) for split in SPLITS)
-    cells = sum(threshold > 0 for threshold in experiment.degrade.thresholds) * len(experiment.degrade.modes)
-    jobs = models * experiment.retrain.seeds * (1 + cells * len(session.estimators))
-    return Overview(models, rankings, shards, jobs)
+    kinds = sum(len(plan.kinds_of_cells(experiment, name)) for name in names)
+    seeds = models * experiment.retrain.seeds
+    return Overview(models, rankings, shards, seeds * (1 + _steps(session) * kinds), seeds * len(_ranked_again(session)))
+
+
+def _steps(session: Session) -> int:
+    """Thresholds at which something is replaced."""
+    return sum(threshold > 0 for threshold in session.experiment.degrade.thresholds)
+
+
+def _ranked_again(session: Session) -> list[str]:
+    """The estimators that mode recursive asks for."""
+    experiment = session.experiment
+    return [name for name in plan.retrained(experiment, session.estimators)
+            if any(mode == RECURSIVE for _, mode in plan.kinds_of_cells(experiment, name))]
 
 
 def forecast(session: Session) -> Forecast:
@@ -55,6 +70,7 @@ def forecast(session: Session) -> Forecast:
 
     experiment, source, plan_ = session.experiment, session.source, overview(session)
     compute, settings = experiment.compute, experiment.retrain
+    names = plan.retrained(experiment, session.estimators)
     gpus = torch.cuda.device_count() if compute.gpus_per_job != 0 else 0
     fit = gpus / (compute.gpus_per_job or 1) if gpus else (os.cpu_count() or 1) / compute.cpus_per_job
     workers = 1 if compute.executor == "serial" else max(1, min(compute.workers or 10**9, int(fit)))
@@ -70,16 +86,14 @@ def forecast(session: Session) -> Forecast:
 
     images = len(source.train) + len(source.test)
     train_seconds = sum(seconds(experiment.train.resolve(source.label), model.network) for model in session.models)
-    rank_seconds = images * sum(time_ranking(model.network, session.estimators, experiment.estimators, device)
+    rank_seconds = images * sum(time_ranking(model.network, names, experiment.estimators, device)
                                 for model in session.models)
-    retrain_seconds = plan_.jobs * seconds(settings.resolve(source.label), network)
+    retrain_seconds = (plan_.jobs + plan_.chains) * seconds(settings.resolve(source.label), network)
+    if plan_.chains:
+        retrain_seconds += len(session.models) * settings.seeds * _steps(session) * images * time_ranking(
+            network, tuple(_ranked_again(session)), experiment.estimators, device)
     pixels = source.height * source.width * (source.channels if experiment.estimators.unit == "channel" else 1)
     rank_bytes = plan_.rankings * images * pixels * rank_type(pixels).itemsize
     return Forecast(train_seconds, rank_seconds / workers, retrain_seconds / workers, workers,
                     rank_bytes + plan_.jobs * _RESULT_BYTES)
 
-
-def _is_control(name: str) -> bool:
-    from roar import estimators
-
-    return estimators.find(name).family == estimators.CONTROL

@@ -51,6 +51,7 @@ def prepare(experiment: Experiment, reporter: Reporter | None = None) -> Session
     source = open_source(settings.name, root=settings.root, limit_train=settings.limit_train,
                          limit_test=settings.limit_test, image_size=settings.image_size, seed=experiment.seed)
     find_fill(experiment.degrade.fill, source.channels)
+    plan.check_truth(source, estimators)
     weights = {m.weights: _file_hash(m.weights) for m in experiment.model if m.weights is not None}
     return Session(experiment, source, store, estimators, plan.models(experiment, source, weights),
                    reporter or Silent())
