@@ -187,6 +187,7 @@ def provenance(store: Store, results: pd.DataFrame, experiment: str) -> dict[str
 
 
 def _tables(results: pd.DataFrame, table: pd.DataFrame, deletion: pd.DataFrame) -> dict[str, bytes]:
+    from roar.analysis.beyond import beyond_controls
     from roar.analysis.leaderboard import leaderboard
 
     buffer = io.BytesIO()
@@ -194,8 +195,8 @@ def _tables(results: pd.DataFrame, table: pd.DataFrame, deletion: pd.DataFrame) 
     once.to_parquet(buffer, index=False)
     flat = once.drop(columns="class_accuracy", errors="ignore")
     frames = {"results.csv": flat, "curves.csv": table, "leaderboard.csv": leaderboard(results)}
-    if len(deletion):
-        frames["deletion.csv"] = deletion
+    measured = {"controls.csv": beyond_controls(results), "deletion.csv": deletion}
+    frames |= {name: frame for name, frame in measured.items() if len(frame)}
     return {**{name: frame.to_csv(index=False).encode() for name, frame in frames.items()},
             "results.parquet": buffer.getvalue()}
 
@@ -203,6 +204,7 @@ def _tables(results: pd.DataFrame, table: pd.DataFrame, deletion: pd.DataFrame) 
 def _figures(results: pd.DataFrame, table: pd.DataFrame, deletion: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
     """Every figure that the results allow, as SVG; the first one as PNG too."""
     from roar.analysis import figures
+    from roar.analysis.beyond import control_curves
 
     main = figures.accuracy_curves(table)
     yield "accuracy.svg", figures.render(main, "svg")
@@ -210,6 +212,7 @@ def _figures(results: pd.DataFrame, table: pd.DataFrame, deletion: pd.DataFrame)
     makers: dict[str, Callable[[], Figure]] = {
         "matrix.svg": lambda: figures.accuracy_matrix(table),
         "leaderboard.svg": lambda: figures.leaderboard_intervals(_leaderboard(results)),
+        "controls.svg": lambda: figures.curves_beside_controls(table, control_curves(results)),
     }
     if len(deletion):
         makers["deletion.svg"] = lambda: figures.deletion_and_roar_curves(table, deletion)

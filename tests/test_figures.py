@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_results import SIX, TWENTY, synthetic_results
+from analysis_results import SIX, TWENTY, synthetic_results, with_controls
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from test_analysis_paper import deletion_of
 
+from roar.analysis.beyond import control_curves
 from roar.analysis.classes import per_class
 from roar.analysis.curves import curves
 from roar.analysis.figures import (
@@ -24,6 +25,7 @@ from roar.analysis.figures import (
     accuracy_matrix,
     class_curves,
     critical_difference_diagram,
+    curves_beside_controls,
     degraded_gallery,
     deletion_and_roar_curves,
     deletion_scatter,
@@ -117,6 +119,7 @@ FIGURES = {
     "classes": lambda: class_curves(per_class(RESULTS, NAMES)),
     "deletion curves": lambda: deletion_and_roar_curves(curves(RESULTS), deletion_of(dict.fromkeys(SIX, 0.3))),
     "deletion scatter": lambda: deletion_scatter(RESULTS, deletion_of(dict.fromkeys(SIX, 0.3))),
+    "controls": lambda: curves_beside_controls(curves(RESULTS), control_curves(with_controls(RESULTS))),
     "gallery": lambda: degraded_gallery(Gallery((0.0, 50.0), (GalleryRow("gradient", NAMES[1], IMAGES),))),
 }
 
@@ -162,6 +165,8 @@ def test_figures_say_what_they_lack() -> None:
         deletion_and_roar_curves(curves(RESULTS), deletion_of({"gradient": 0.1}).assign(model="other"))
     with pytest.raises(AnalysisError, match="a deletion and a ROAR curve"):
         deletion_scatter(RESULTS, deletion_of({"gradient": 0.1}))
+    with pytest.raises(AnalysisError, match="--control mask-only,random-blurred"):
+        curves_beside_controls(curves(RESULTS), control_curves(RESULTS))
     with pytest.raises(AnalysisError, match="no images"):
         degraded_gallery(Gallery((), ()))
     with pytest.raises(AnalysisError, match="no finished cells"):
@@ -187,3 +192,18 @@ def test_colours_can_be_read_on_white() -> None:
         parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
         assert 1.05 / (np.dot(linear, (0.2126, 0.7152, 0.0722)) + 0.05) >= 4.5
+
+
+def test_every_curve_stands_between_its_controls_and_random() -> None:
+    both = pd.concat([RESULTS, RESULTS.assign(retrainer="simplecnn (fine-tune)")])
+    results = with_controls(both)
+    figure = curves_beside_controls(curves(results), control_curves(results))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == 2 * [name for name in SIX if name not in
+                                                                        ("random", "sobel")]
+    titles = [axes.get_title(loc="right") for axes in figure.axes]
+    assert set(titles) == {"digits · simplecnn", "digits · simplecnn · fine-tune"}
+    for axes in figure.axes:
+        lines = {str(line.get_label()): np.asarray(line.get_xdata()) for line in axes.get_lines()}
+        assert set(lines) == {"random", "itself", "random, as smooth", "mask alone"}
+        assert lines["itself"][0] == 0
+        assert lines["mask alone"][0] == lines["random, as smooth"][0] == 10

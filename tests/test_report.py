@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_results import SIX, TWENTY, synthetic_results
+from analysis_results import SIX, TWENTY, synthetic_results, with_controls
 from test_analysis_paper import deletion_of
 
 from roar.analysis.gallery import Gallery, GalleryRow
@@ -185,3 +185,35 @@ def test_the_same_results_give_the_same_page() -> None:
 def test_a_gallery_must_be_images() -> None:
     with pytest.raises(AnalysisError, match=r"uint8 \[1, H, W, 1 or 3\]"):
         Gallery((0.0,), (GalleryRow("gradient", "cat", np.zeros((1, 8, 8, 3))),))
+
+
+def test_the_page_lays_every_curve_beside_its_controls() -> None:
+    results = with_controls(synthetic_results(classes=5))
+    explained = (results["fill"] == "mask-only") & (results["estimator"] == "vargrad") & (results["threshold"] == 90)
+    results.loc[explained, "accuracy"] += 0.5
+    page = Page(report_page(results))
+    assert page.open == page.crossed == []
+    section = page.words[page.words.index("What an accuracy may owe"):page.words.index("The four findings")]
+    assert re.search(r"Accuracy is lower than under an equally smooth random ranking \(points, mean over t\): gradient "
+                     r"\+2\.\d \[\+2\.\d, \+\d\.\d\]", section)
+    assert "better than a guess among classes of one size (20.0 %): gradient 2" in section
+    assert "which there says nothing about the pixels: vargrad at 90 %." in section
+    assert "than the mask's shape: gradient; smoothgrad; smoothgrad-squared." in section
+    assert section.count("mask alone") == 2 * 4  # the labels of four charts, and what they say when pointed at
+    before = page.words[:page.words.index("What an accuracy may owe")]
+    assert not re.search("random-blurred|mask-only", before)
+    assert "controls" not in {a.get("data-estimator") for _, a in page.tags}
+
+
+def test_one_seed_claims_nothing_beyond_its_controls() -> None:
+    words = Page(report_page(with_controls(synthetic_results(seeds=1)))).words
+    section = words[words.index("What an accuracy may owe"):words.index("The four findings")]
+    assert "With one finished seed there is no interval" in section
+    assert "Accuracy is lower" not in section
+    assert "[" not in section
+
+
+def test_a_page_without_controls_says_how_to_run_them() -> None:
+    words = Page(report_page(synthetic_results())).words
+    assert "were not run, so it is not known how much" in words
+    assert "--control mask-only,random-blurred runs them" in words

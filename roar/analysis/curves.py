@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -138,5 +139,12 @@ def panel_title(here: dict[str, str]) -> str:
     for column, plain in plain_values.items():
         if here.get(column, plain) != plain:
             word = {"retrainer": "retrained as ", "fill": "fill "}.get(column, "")
-            shown.append(f"{word}{here[column]}")
+            variant = _variant(here) if column == "retrainer" else ""
+            shown.append(variant or f"{word}{here[column]}")
     return " · ".join(map(str, shown))
+
+
+def _variant(here: dict[str, str]) -> str:
+    """``fine-tune`` where the explained architecture is retrained in another way than from scratch; else empty."""
+    own = re.fullmatch(rf"{re.escape(str(here.get('model')).partition('#')[0])} \((.+)\)", str(here["retrainer"]))
+    return own[1] if own else ""

@@ -6,6 +6,7 @@ The figures belong to no pyplot state. :func:`render` gives the bytes of an SVG,
 from __future__ import annotations
 
 from roar.analysis.figures.accuracy import accuracy_curves, draw_curves
+from roar.analysis.figures.beyond import curves_beside_controls
 from roar.analysis.figures.classes import class_curves
 from roar.analysis.figures.deletion import deletion_and_roar_curves, deletion_scatter
 from roar.analysis.figures.gallery import degraded_gallery
@@ -15,5 +16,5 @@ from roar.analysis.figures.ranking_agreement import agreement_heatmap
 from roar.analysis.figures.style import render
 
 __all__ = ["accuracy_curves", "accuracy_matrix", "agreement_heatmap", "class_curves", "critical_difference_diagram",
-           "degraded_gallery", "deletion_and_roar_curves", "deletion_scatter", "draw_curves", "leaderboard_intervals",
-           "render"]
+           "curves_beside_controls", "degraded_gallery", "deletion_and_roar_curves", "deletion_scatter", "draw_curves",
+           "leaderboard_intervals", "render"]

@@ -58,6 +58,8 @@ def report_page(results: pd.DataFrame, deletion: pd.DataFrame | None = None,
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
+    from roar.analysis.page.beside import control_sections
+
     results = checked(results)
     deletion = deletion if deletion is not None and len(deletion) else None
     told = dict(provenance or {})
@@ -71,7 +73,8 @@ def report_page(results: pd.DataFrame, deletion: pd.DataFrame | None = None,
     return environment.get_template("report.html.j2").render(
         style=Markup(style), script=Markup(script), script_hash=digest, title=_title(results), special=special,
         told={key: value for key, value in told.items() if value not in (None, "", [], {})},
-        panels=_panels(results), jobs=_jobs(results), paper=against_paper(results, deletion) if len(results) else None,
+        panels=_panels(results), beside=control_sections(results), jobs=_jobs(results),
+        paper=against_paper(results, deletion) if len(results) else None,
         deletion=_deletion(results, deletion), classes=_classes(results, class_names),
         agreement=_agreement(results), gallery=_gallery(gallery), paper_url=PAPER_URL)
 
@@ -91,8 +94,9 @@ def _helpers() -> dict[str, Any]:
     from roar.analysis.page import charts, svg
 
     return {"signed": svg.signed, "swatch": svg.swatch, "series_class": svg.series_class,
-            "curve_chart": charts.curve_chart, "interval_bar": charts.interval_bar,
-            "critical_chart": charts.critical_chart, "scatter_chart": charts.scatter_chart,
+            "curve_chart": charts.curve_chart, "control_chart": charts.control_chart,
+            "interval_bar": charts.interval_bar, "critical_chart": charts.critical_chart,
+            "scatter_chart": charts.scatter_chart,
             "WIDE": charts.WIDE, "NARROW": charts.NARROW, "SMALL": charts.SMALL, "isna": pd.isna}
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from roar.analysis.beside import BLURRED, MASK_ONLY
+from roar.analysis.figures.beyond import NAMES
 from roar.analysis.figures.style import spread
 from roar.analysis.names import REFERENCE, order
 from roar.analysis.page import svg
@@ -65,6 +67,33 @@ def curve_chart(part: pd.DataFrame, mode: str, label: str, width: float = WIDE, 
     if width == WIDE:
         body += _end_labels(ends, x.end, y)
     return svg.chart(width, height, label, body, {WIDE: "wide", NARROW: "narrow", SMALL: "small"}[width])
+
+
+def control_chart(here: Mapping[str, str], own: pd.DataFrame, beside: pd.DataFrame, random: pd.DataFrame,
+                  limits: tuple[float, float]) -> Markup:
+    """One of :func:`roar.analysis.figures.beyond.multiples`: a curve, its controls, and random in grey."""
+    name, width, height = here["estimator"], 330.0, 200.0
+    lines = [("random", "random", random, "none"), (name, "itself", own, "none"),
+             *((name, NAMES[str(control)], line, {BLURRED: "7 4", MASK_ONLY: "1.5 3"}[str(control)])
+               for control, line in beside.groupby("control", sort=False))]
+    lines = [(who, words, line.sort_values("threshold"), dashes) for who, words, line, dashes in lines if len(line)]
+    thresholds = sorted({0.0, *own["threshold"], *beside["threshold"]})
+    x, y = svg.Scale(0.0, max(thresholds), 34.0, width - 122.0), svg.Scale(*limits, height - 30.0, 10.0)
+    body = [*_axes(x, y, thresholds, here["mode"], SMALL)]
+    places = spread([y(100 * line["mean"].iloc[-1]) for _, _, line, _ in lines], 13.0, y.end, y.start)
+    for (who, words, line, dashes), place in zip(lines, places, strict=True):
+        rows: list[dict[Hashable, Any]] = line.assign(
+            **{part: 100 * line[part] for part in ("mean", "ci_low", "ci_high")}).to_dict("records")
+        at = [(x(row["threshold"]), y(row["mean"])) for row in rows]
+        said = "; ".join(f"{row['threshold']:g} %: {_measured(row, 'seeds')}" for row in rows)
+        pieces = [*_band(rows, x, y), Markup('<polyline class="{}" points="{}" stroke-dasharray="{}"><title>{}</title>'
+                                             "</polyline>").format("line" if words == "itself" else "thin",
+                                                                   svg.points(at), dashes, f"{words}, {said}"),
+                  Markup('<polyline class="leader" points="{}"/>').format(svg.points([at[-1], (x.end + 12, place)])),
+                  svg.text(x.end + 15, place + 4, words, "end")]
+        body.append(Markup('<g class="series {}">{}</g>').format(svg.series_class(who), svg.joined(pieces)))
+    label = f"Test accuracy against the share of pixels replaced by {name}, beside its controls"
+    return svg.chart(width, height, label, body, "small")
 
 
 def _limits(rows: pd.DataFrame) -> tuple[float, float]:
