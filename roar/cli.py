@@ -119,6 +119,19 @@ def agreement(experiment: Experiment) -> None:
 
 
 @app.command()
+@experiment_options("estimators", "degrade", "sanity")
+def sanity(experiment: Experiment) -> None:
+    """Randomise the explained network, layer by layer or by shuffled labels: do the estimators notice?"""
+    from roar import pipeline, reporting
+
+    session = _session(experiment)
+    folders = pipeline.sanity(session)
+    written = reporting.write_sanity(session.store)
+    _print_measured(written.frame, ["model", "estimator", "kind", "step", "layers"], set(folders))
+    print("\n".join(written.files))
+
+
+@app.command()
 @experiment_options("estimators", "degrade", "retrain")
 def retrain(experiment: Experiment) -> None:
     """Train new networks on what is left, for every estimator that is ranked unless --estimator names some."""
@@ -230,6 +243,31 @@ def activate(
         print(file)
 
 
+@app.command()
+@experiment_options()
+def audit(
+    experiment: Experiment,
+    small: Annotated[bool, typer.Option("--small", help="Two difficulties, 12 estimators, 5 seeds: minutes on two "
+                                        "cores.")] = False,
+) -> None:
+    """Which metric is right? Every metric on made images whose informative pixels are known."""
+    from dataclasses import replace
+
+    from roar.auditing import summary_table, write_audit
+    from roar.pipeline.auditing import FULL, METRICS, SMALL, run_audit
+    from roar.store import open_store
+    from roar.terminal import Terminal
+
+    asked = SMALL if small else FULL
+    if "name" in experiment.source.model_fields_set:
+        asked = replace(asked, sources=(experiment.source.name,))
+    audited = run_audit(experiment, asked, Terminal())
+    written = write_audit(open_store(experiment.store), audited, asked, {one.name: one.paper for one in METRICS})
+    table = summary_table(written.table)
+    _print_rows(list(table.columns), [list(map(str, row)) for row in table.to_numpy()])
+    print("\n".join([*written.findings, *written.files]))
+
+
 @listing.command("estimators")
 def list_estimators() -> None:
     """Every estimator: its family, and the paper it comes from."""
@@ -289,7 +327,8 @@ def _print_plan(session: Session) -> None:
           f"{plan.models} model(s): {'; '.join(dict.fromkeys(model.title for model in session.models))}\n"
           f"{plan.rankings} rankings in {plan.shards} shards: {', '.join(session.estimators)}\n"
           f"{plan.jobs} trainings: t = {', '.join(f'{t:g}' for t in degraded.thresholds)} %, mode "
-          f"{', '.join(degraded.modes)}, fill {degraded.fill}, {session.experiment.retrain.seeds} seeds per cell")
+          f"{', '.join(degraded.modes)}, fill {degraded.fill}, {session.experiment.retrain.seeds} seeds per cell"
+          + (f"; {plan.chains} more begin the chains of mode recursive" if plan.chains else ""))
 
 
 def _print_forecast(found: Forecast) -> None:

@@ -1,0 +1,194 @@
+"""The audit: every metric on images whose informative pixels are known, through the stages that everybody uses."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from roar.errors import DamagedArtefactError, FailureError
+from roar.experiment import Experiment, Mode
+from roar.pipeline.degrading import delete
+from roar.pipeline.ranking import rank
+from roar.pipeline.retraining import retrain
+from roar.pipeline.session import Session, prepare
+from roar.progress import Reporter
+from roar.results import read_results
+from roar.sealed import seal
+from roar.shards import read_ranks
+from roar.store import Store, key_of, read_sealed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KNOWN = ("oracle", "oracle-noisy(0.2)", "oracle-noisy(0.5)", "random", "oracle-inverted")  # best to worst
+COSTS = "reports/audit-costs.json"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A way to judge estimators.
+
+    Attributes:
+        mode, fill: what is replaced, and by what.
+        retrains: whether new networks are trained on it; else the explained network is evaluated.
+        measure: what is averaged over the thresholds; ``probability`` is that of the class explained.
+        sign: +1 where a better estimator has more of it.
+    """
+
+    name: str
+    mode: Mode
+    fill: str
+    retrains: bool
+    measure: Literal["accuracy", "probability"]
+    sign: int
+    paper: str
+
+
+METRICS = (
+    Metric("ROAR", "roar", "mean", True, "accuracy", -1, "Hooker et al. 2019"),
+    Metric("KAR", "kar", "mean", True, "accuracy", 1, "Hooker et al. 2019"),
+    Metric("recursive ROAR", "recursive", "mean", True, "accuracy", -1, "Madsen et al. 2022"),
+    Metric("ROAD, retrained", "roar", "noisy-linear", True, "accuracy", -1, "Rong et al. 2022"),
+    Metric("deletion", "roar", "mean", False, "probability", -1, "Petsiuk et al. 2018"),
+    Metric("insertion", "kar", "mean", False, "probability", 1, "Petsiuk et al. 2018"),
+    Metric("ROAD", "roar", "noisy-linear", False, "accuracy", -1, "Rong et al. 2022"),
+)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit spans: images of several difficulties, estimators, thresholds and trainings."""
+
+    sources: tuple[str, ...]
+    estimators: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    seeds: int
+    epochs: int
+    model: str = "simplecnn"
+    recipe: str = "digits"
+
+
+SMALL = Audit(tuple(f"planted:size=12,train=1000,test=500,difficulty={d}" for d in (0.3, 0.6)),
+              (*KNOWN, "gradient", "gradient-magnitude", "integrated-gradients", "guided-backprop",
+               "smoothgrad-squared", "vargrad", "sobel"), (10.0, 50.0, 90.0), 5, 8)
+FULL = Audit(tuple(f"planted:size=14,train=2000,test=1000,difficulty={d}" for d in (0.2, 0.5, 0.7, 0.8)),
+             (*KNOWN, "paper"), (10.0, 30.0, 50.0, 70.0, 90.0), 10, 10)
+
+
+@dataclass(frozen=True, eq=False)
+class Audited:
+    """What was measured: scores, true qualities and seconds as :func:`roar.analysis.audit.audit` takes them."""
+
+    scores: pd.DataFrame
+    quality: pd.DataFrame
+    seconds: dict[tuple[str, str], float]
+
+
+def run_audit(base: Experiment, audit: Audit, reporter: Reporter | None = None) -> Audited:
+    """Measure every metric on every source of an audit, what is missing of it.
+
+    Args:
+        base: gives the store, the root seed and where the work runs.
+
+    Raises:
+        UsageError: a source has no known truth.
+        FailureError: a training failed, so that its metric has no score.
+    """
+    import pandas as pd
+
+    scores: list[pd.DataFrame] = []
+    quality: dict[str, pd.DataFrame] = {}
+    seconds: dict[tuple[str, str], float] = {}
+    for source in audit.sources:
+        for metric, session in _sessions(base, audit, source, reporter):
+            if source not in quality:
+                quality[source] = _qualities(session, source)
+            found, spent = _retrained(session, metric) if metric.retrains else _evaluated(session, metric)
+            scores.append(found.assign(source=source, metric=metric.name, draws="seeds" if metric.retrains
+                                       else "images"))
+            seconds[source, metric.name] = spent
+    return Audited(pd.concat(scores, ignore_index=True), pd.concat(quality.values(), ignore_index=True), seconds)
+
+
+def _sessions(base: Experiment, audit: Audit, source: str,
+              reporter: Reporter | None) -> Iterator[tuple[Metric, Session]]:
+    """Every metric of a source with the session that measures it."""
+    for metric in METRICS:
+        changes: dict[str, Any] = {
+            "source": {"name": source}, "model": ({"name": audit.model},),
+            "train": {"recipe": audit.recipe, "epochs": audit.epochs}, "estimators": {"names": audit.estimators},
+            "degrade": {"thresholds": audit.thresholds, "modes": (metric.mode,), "fill": metric.fill},
+            "retrain": {"recipe": audit.recipe, "epochs": audit.epochs, "seeds": audit.seeds}}
+        kept = base.model_dump(include={"compute", "store", "seed"})
+        yield metric, prepare(Experiment.model_validate({**kept, **changes}), reporter)
+
+
+def _qualities(session: Session, source: str) -> pd.DataFrame:
+    """The mean share of the informative pixels of the test images that every estimator finds."""
+    import pandas as pd
+
+    from roar.analysis.audit import found_share
+
+    split = session.source.test
+    assert split.truth is not None  # the oracles were refused otherwise
+    truth = split.truth(np.arange(len(split))).reshape(len(split), -1)
+    return pd.DataFrame([
+        {"source": source, "estimator": ranking.estimator,
+         "quality": float(found_share(read_ranks(session.store, f"{ranking.folder}/test"), truth).mean())}
+        for ranking in rank(session)])
+
+
+def _retrained(session: Session, metric: Metric) -> tuple[pd.DataFrame, float]:
+    """A metric's score per estimator and seed, and the seconds that its trainings took.
+
+    An estimator without a network to explain ranks the same again, so its rows of mode `roar` are those of `recursive`.
+    """
+    rows = read_results(session.store.files, [job.key for job in retrain(session)])
+    rows = rows[rows["threshold"] > 0]
+    failed = rows[rows["status"] != "ok"]
+    if len(failed):
+        raise FailureError(f"{metric.name} lacks {len(failed)} trainings, the first because: "
+                           f"{failed['message'].iloc[0]} The same command tries them again.")
+    means = rows.groupby(["estimator", "seed"], observed=True)["accuracy"].mean()
+    frame = (metric.sign * means).rename("score").reset_index().rename(columns={"seed": "draw"})
+    return frame, float(rows["train_seconds"].sum())
+
+
+def _evaluated(session: Session, metric: Metric) -> tuple[pd.DataFrame, float]:
+    """A metric's score per estimator and test image, and the seconds that it took when it was measured first."""
+    import pandas as pd
+
+    rank(session)
+    started = time.perf_counter()
+    folders = delete(session)
+    spent = _first_cost(session.store, key_of({"folders": folders}), time.perf_counter() - started)
+    return pd.concat([_image_scores(session.store, folder, metric) for folder in folders], ignore_index=True), spent
+
+
+def _image_scores(store: Store, folder: str, metric: Metric) -> pd.DataFrame:
+    import pandas as pd
+
+    manifest = store.manifest(folder)
+    assert manifest is not None  # it was made a moment ago
+    rows = pd.read_parquet(io.BytesIO(store.read_file(folder, "images.parquet")))
+    values = rows["correct" if metric.measure == "accuracy" else "probability"].astype("float64")
+    rows = rows.assign(value=metric.sign * values)[(rows["threshold"] > 0) & (rows["mode"] == metric.mode)]
+    means = rows.groupby("index", observed=True)["value"].mean().rename("score").reset_index()
+    return means.rename(columns={"index": "draw"}).assign(estimator=manifest["facts"]["estimator"])
+
+
+def _first_cost(store: Store, key: str, spent: float) -> float:
+    """What was measured when there was still something to do; later it is only read."""
+    try:
+        known = read_sealed(store.files, COSTS)["seconds"] if store.files.exists(COSTS) else {}
+    except DamagedArtefactError:
+        known = {}
+    if key not in known:
+        known[key] = spent
+        store.files.write(COSTS, seal({"seconds": known}))
+    return float(known[key])
