@@ -32,10 +32,12 @@ T = TypeVar("T", bound=BaseModel)
 DEFAULT_THRESHOLDS = (0.0, 10.0, 30.0, 50.0, 70.0, 90.0)
 DEFAULT_ESTIMATORS = ("gradient", "smoothgrad", "smoothgrad-squared", "vargrad", "random", "sobel")
 
-Mode = Literal["roar", "kar"]
+Mode = Literal["roar", "kar", "recursive"]
+RECURSIVE = "recursive"
 Unit = Literal["sum", "mean", "max", "l2", "channel"]
 Target = Literal["predicted", "label"]
 Baseline = Literal["black", "mean", "zero"]
+Randomisation = Literal["cascading", "independent", "labels"]  # layers from the output on, or one; shuffled labels
 RetrainControl = Literal["mask-only", "random-blurred"]
 Variant = Literal["scratch", "fine-tune", "head-only"]
 
@@ -102,6 +104,11 @@ class DegradeSettings(Settings):
     thresholds: tuple[Threshold, ...] = DEFAULT_THRESHOLDS  # percent of pixels replaced
     modes: tuple[Mode, ...] = ("roar",)
     fill: str = "mean"
+
+    @property
+    def fixed_modes(self) -> tuple[Mode, ...]:
+        """The modes in which a ranking is made once; `roar` where none is asked for."""
+        return tuple(mode for mode in self.modes if mode != RECURSIVE) or ("roar",)
 
     @field_validator("thresholds")
     @classmethod
@@ -189,6 +196,20 @@ class RetrainSettings(_WithRecipe):
         return {key: value for key, value in found.items() if key not in later or getattr(self, key) != later[key]}
 
 
+class SanitySettings(Settings):
+    """``[sanity]``: how the explained networks are randomised (Adebayo et al. 2018)."""
+
+    kinds: tuple[Randomisation, ...] = ("cascading", "independent", "labels")
+    steps: Annotated[int, Field(ge=1, le=10_000)] = 8  # at most; a step draws about as many layers anew as any other
+
+    @field_validator("kinds")
+    @classmethod
+    def _each_once(cls, kinds: tuple[Randomisation, ...]) -> tuple[Randomisation, ...]:
+        if not kinds:
+            raise ValueError("name one kind or more of cascading, independent and labels")
+        return tuple(dict.fromkeys(kinds))
+
+
 class CallbackSettings(Settings):
     """``[[compute.callback]]``: a Ray Tune callback, e.g. MLflow's or Weights & Biases'."""
 
@@ -222,9 +243,16 @@ class Experiment(Settings):
     estimators: EstimatorSettings = EstimatorSettings()
     degrade: DegradeSettings = DegradeSettings()
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
+    sanity: SanitySettings = SanitySettings()
     compute: ComputeSettings = ComputeSettings()
     seed: Seed = 0  # the root of every other seed
     store: str = "roar-store"
+
+    @model_serializer(mode="wrap")
+    def _without_default_sanity(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Left out at its defaults: a plan made before there were sanity checks keeps its key."""
+        found: dict[str, Any] = dump(self)
+        return {key: value for key, value in found.items() if key != "sanity" or self.sanity != SanitySettings()}
 
     @field_validator("model")
     @classmethod
@@ -350,7 +378,7 @@ def _keys_at(cls: type[BaseModel], location: Iterable[int | str]) -> list[str]:
     sections: dict[str, type[BaseModel]] = {"source": SourceSettings, "model": ModelSettings,
                                             "train": TrainSettings, "estimators": EstimatorSettings,
                                             "degrade": DegradeSettings, "retrain": RetrainSettings,
-                                            "compute": ComputeSettings}
+                                            "sanity": SanitySettings, "compute": ComputeSettings}
     for part in location:
         here = sections.get(str(part), here)
     return list(here.model_fields)

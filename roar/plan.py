@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from roar.datasets import Normalisation, Source
 from roar.errors import ExperimentError, UsageError
-from roar.experiment import Experiment, ModelSettings, Recipe, RetrainSettings, TrainSettings
+from roar.experiment import RECURSIVE, Experiment, ModelSettings, Recipe, RetrainSettings, TrainSettings
 from roar.jobs.job import Job, Network, Start
 from roar.store import key_of
 
@@ -48,13 +48,17 @@ class Model:
 
 @dataclass(frozen=True)
 class Ranking:
-    """An estimator's ranking of one model's images; ``model`` is ``None`` for a control and for an oracle."""
+    """An estimator's ranking of one model's images; ``model`` is ``None`` for a control and for an oracle.
+
+    ``of``: for a surrogate, the ranking whose spectrum it has.
+    """
 
     estimator: str
     family: str
     model: Model | None
     folder: str  # with one folder per split below it
     identity: dict[str, Any]
+    of: Ranking | None = None
 
     @property
     def key(self) -> str:
@@ -113,13 +117,15 @@ def ranking(experiment: Experiment, source: Source, estimator: str, model: Model
         "shard_size": experiment.estimators.shard_size,
         **estimators.identity(estimator, experiment.estimators),
     }
-    explained: Model | None = None
-    if known.family not in _SHARED:
-        explained = model
+    explained, of = None if known.family in _SHARED else model, None
+    if isinstance(known, estimators.Surrogate):
+        of = ranking(experiment, source, known.of, model, weights)
+        identity |= {"of": of.key}
+    elif explained is not None:
         identity |= {"weights": weights, "network": asdict(model.network), **_seen_as(model)}
     below = model.folder.rsplit("/", 1)[-1] if explained else _SHARED[known.family]
     folder = f"rankings/{source_folder(source)}/{below}/{known.name}-{key_of(identity)}"
-    return Ranking(known.name, known.family, explained, folder, identity)
+    return Ranking(known.name, known.family, explained, folder, identity, of)
 
 
 def is_shared(estimator: str) -> bool:
@@ -162,15 +168,51 @@ def jobs(experiment: Experiment, source: Source, model: Model, rankings: Sequenc
                "threshold": threshold, "seed": seed, "ranking": ranked.key if ranked else ""}
         return Job(key_of(identity), network, recipe, ranked.folder if ranked else None, row, identity, start)
 
+    def link(ranked: Ranking, fill: str, threshold: float, seed: int) -> Job:
+        """One network of a chain: what it is trained on follows from the networks before it, and from no other."""
+        from roar import estimators
+
+        again = {"artefact": "recursion", "root_seed": experiment.seed,
+                 **estimators.identity(ranked.estimator, experiment.estimators)}
+        steps = [step for step in replacing if step <= threshold]
+        identity = {**common, "recursion": again, "mode": RECURSIVE, "fill": fill, "thresholds": steps, "seed": seed}
+        row = {**described, "estimator": ranked.estimator, "mode": RECURSIVE, "fill": fill, "threshold": threshold,
+               "seed": seed, "ranking": key_of(again)}
+        return Job(key_of(identity), network, recipe, None, row, identity)
+
     seeds = range(settings.seeds)
+    replacing = [threshold for threshold in experiment.degrade.thresholds if threshold > 0]
     found = [job(None, "roar", "none", 0.0, seed) for seed in seeds]
     for ranked in rankings:
-        for fill in fills(experiment, ranked.estimator):
-            for mode in experiment.degrade.modes:
-                for threshold in experiment.degrade.thresholds:
-                    if threshold > 0:
-                        found += [job(ranked, mode, fill, threshold, seed) for seed in seeds]
+        for fill, mode in kinds_of_cells(experiment, ranked.estimator):
+            for threshold in replacing:
+                found += [link(ranked, fill, threshold, seed) if mode == RECURSIVE else
+                          job(ranked, mode, fill, threshold, seed) for seed in seeds]
     return found
+
+
+def kinds_of_cells(experiment: Experiment, estimator: str) -> list[tuple[str, str]]:
+    """The fills and modes in which an estimator's pixels are replaced.
+
+    What explains no network would rank the same again, so it has no mode `recursive`: it runs in the other modes, and
+    in `roar` where there are none. The mask alone is a control of rankings that are made once.
+    """
+    from roar.estimators import Explainer, find
+
+    settings, again = experiment.degrade, isinstance(find(estimator), Explainer)
+    modes = settings.modes if again else settings.fixed_modes
+    return [(fill, mode) for fill in fills(experiment, estimator) for mode in modes
+            if mode != RECURSIVE or fill == settings.fill]
+
+
+def chains(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
+    """The jobs of mode `recursive`, those of one estimator, fill and seed together by rising threshold."""
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        if job.row["mode"] == RECURSIVE:
+            chain = {key: value for key, value in job.identity.items() if key != "thresholds"}
+            found.setdefault(key_of(chain), []).append(job)
+    return [tuple(sorted(chain, key=lambda job: job.row["threshold"])) for chain in found.values()]
 
 
 def retrained(experiment: Experiment, names: Sequence[str]) -> tuple[str, ...]:
@@ -184,7 +226,7 @@ def retrained(experiment: Experiment, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def fills(experiment: Experiment, estimator: str) -> tuple[str, ...]:
-    """What replaces an estimator's pixels: the fill asked for and, as a control where the image decides, the mask alone."""
+    """What replaces an estimator's pixels: the fill asked for, and the mask alone where the image decides it."""
     from roar.datasets.fills import MASK_ONLY
     from roar.estimators import sees_image
 
@@ -202,7 +244,7 @@ def deletion(experiment: Experiment, source: Source, model: Model, weights: str,
     """Where one model's deletion curves under one ranking lie, and what determines them."""
     settings = experiment.degrade
     identity = {"artefact": "deletion", "source": source.fingerprint, "network": asdict(model.network),
-                "weights": weights, **_seen_as(model), "ranking": ranked.key, "modes": settings.modes,
+                "weights": weights, **_seen_as(model), "ranking": ranked.key, "modes": settings.fixed_modes,
                 "fill": settings.fill, "thresholds": sorted({0.0, *settings.thresholds}),
                 "root_seed": experiment.seed}
     below = f"{source_folder(source)}/{model.folder.rsplit('/', 1)[-1]}"
@@ -233,6 +275,36 @@ def agreement(source: Source, across: str, compared: Sequence[Model], rankings: 
     return f"agreement/{source_folder(source)}/{below}/{across}-{key_of(identity)}", identity
 
 
+def shuffled(experiment: Experiment, source: Source, model: Model) -> Model:
+    """A model's twin of the same architecture, recipe and seed that is trained on shuffled labels."""
+    identity = {"artefact": "model", "source": source.fingerprint, "network": asdict(model.network),
+                "recipe": model.recipe.model_dump(), "seed": model.settings.seed, "root_seed": experiment.seed,
+                "labels": "shuffled", **{key: value for key, value in _seen_as(model).items() if value is not None}}
+    name = model.folder.rsplit("/", 1)[-1].rpartition("-")[0]
+    folder = f"models/{source_folder(source)}/{name}-shuffled-labels-{key_of(identity)}"
+    return replace(model, folder=folder, settings=model.settings.model_copy(update={"weights": None}),
+                   identity=identity)
+
+
+def sanity(experiment: Experiment, source: Source, model: Model, weights: str, row: Mapping[str, Any],
+           layers: Sequence[str], rankings: Sequence[Ranking],
+           thresholds: Sequence[float]) -> tuple[str, dict[str, Any]]:
+    """Where the sanity check of one randomised network lies, and what determines it.
+
+    Args:
+        weights: the hash of those that the layers are drawn anew in, or that were trained on shuffled labels.
+        row: the randomisation's ``kind``, ``step`` and ``steps``.
+        layers: names of those drawn anew.
+        rankings: of the real network.
+    """
+    identity = {"artefact": "sanity", "source": source.fingerprint, "network": asdict(model.network),
+                "weights": weights, **_seen_as(model), **row, "drawn_anew": list(layers),
+                "rankings": [ranking.key for ranking in rankings], "thresholds": list(thresholds),
+                "root_seed": experiment.seed}
+    below = f"{source_folder(source)}/{model.folder.rsplit('/', 1)[-1]}"
+    return f"sanity/{below}/{row['kind']}-{row['step']}-{key_of(identity)}", identity
+
+
 def unique(found: Iterable[Job]) -> list[Job]:
     """Each job once: models that share a retrainer share its reference and its controls."""
     return list({job.key: job for job in found}.values())
@@ -260,8 +332,11 @@ def check_names(experiment: Experiment) -> tuple[str, ...]:
 
 
 def _check_variant(experiment: Experiment) -> None:
-    """Refuse to train explained networks further that are of another architecture than the one retrained."""
+    """Refuse to train explained networks further in chains, or where another architecture is retrained."""
     settings = experiment.retrain
+    if settings.variant != SCRATCH and RECURSIVE in experiment.degrade.modes:
+        raise ExperimentError(f'Mode recursive trains every network from scratch, and [retrain] variant is '
+                              f'"{settings.variant}"; leave the variant out or the mode.')
     others = [model.name for model in experiment.model if settings.model not in ("same", model.name)]
     if settings.variant != SCRATCH and others:
         raise ExperimentError(f'[retrain] variant = "{settings.variant}" starts from the weights of the explained '

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,25 @@ def read_shard(data: bytes, name: str) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         raise DamagedArtefactError(f"'{name}' is not a readable shard ({str(error).splitlines()[0]}); "
                                    "`roar verify --repair` makes it again.") from None
+
+
+@dataclass(frozen=True, eq=False)
+class ShardRows:
+    """The images of one shard: indices int64 ``[n]``, the classes explained int32 ``[n]``, ranks ``[n, P]``."""
+
+    indices: np.ndarray
+    targets: np.ndarray
+    ranks: np.ndarray
+
+
+def read_rows(data: bytes, name: str) -> ShardRows:
+    """What a shard says of its images.
+
+    Raises:
+        DamagedArtefactError: the bytes are no shard or a page fails its checksum.
+    """
+    table = read_shard(data, name)
+    return ShardRows(table["index"].to_numpy(), table["target"].to_numpy(), _ranks(table))
 
 
 def whole_shard(data: bytes) -> dict[str, Any]:
@@ -168,9 +187,17 @@ def rank_folder(store: Store, folder: str) -> RankFolder:
 
 def read_ranks(store: Store, folder: str) -> np.ndarray:
     """The ranks of a whole split, ``[N, P]`` in the order of its images."""
+    return np.concatenate(list(rank_blocks(store, folder)))
+
+
+def rank_blocks(store: Store, folder: str) -> Iterator[np.ndarray]:
+    """The ranks of a split shard by shard, ``[n, P]`` in the order of its images; one shard is held at a time.
+
+    Raises:
+        DamagedArtefactError: there is no shard, or one is damaged.
+    """
     manifest = store.manifest(folder)
-    names = sorted(manifest["files"]) if manifest else []
-    parts = [_ranks(read_shard(store.read_file(folder, name), f"{folder}/{name}")) for name in names]
-    if not parts:
+    if not (manifest and manifest["files"]):
         raise DamagedArtefactError(f"'{store.location}/{folder}' holds no shard; `roar rank` makes it.")
-    return np.concatenate(parts)
+    for name in sorted(manifest["files"]):
+        yield _ranks(read_shard(store.read_file(folder, name), f"{folder}/{name}"))

@@ -9,7 +9,8 @@ import numpy as np
 
 from roar import plan
 from roar.errors import ExperimentError
-from roar.pipeline import train
+from roar.pipeline import rank, train
+from roar.pipeline.ranking import spectrum
 from roar.reporting import FOLDER
 from roar.shards import read_ranks
 from roar.store import Store
@@ -60,6 +61,7 @@ def strips(session: Session, positions: Sequence[int] | None = None) -> dict[int
     where = np.array(chosen)
     thresholds = tuple(t for t in session.experiment.degrade.thresholds if t > 0)
     manifests = train(session)
+    rank(session, names=_surrogates(session))
     columns = [_columns(session, model, manifest["facts"]["weights"], where, thresholds)
                for model, manifest in zip(session.models, manifests, strict=True)]
     pictures = test.decode(where).transpose(0, 2, 3, 1)
@@ -102,13 +104,16 @@ def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
     images, labels, indices = source.test.decode(where), source.test.labels[where], source.test.indices[where]
     mean = channel_mean(source.train.images)
     network, normalisation = network_of(session.store, model)
+    spectra = {name: spectrum(session, ranking.of) for name in _surrogates(session)
+               if (ranking := plan.ranking(experiment, source, name, model, weights)).of is not None}
     found = maps(network, images, labels, indices, normalisation, session.estimators, experiment.estimators,
-                 experiment.seed, "test", mean, truth=source.test.truth(where) if source.test.truth else None)
+                 experiment.seed, "test", mean, truth=source.test.truth(where) if source.test.truth else None,
+                 spectra=spectra)
     context = FillContext(torch.from_numpy(mean), experiment.seed, "test", torch.from_numpy(indices))
     left: dict[str, np.ndarray] = {}
     for name in session.estimators:
         ranks = torch.from_numpy(_ranks(session, model, weights, name, where))
-        steps = [degrade(torch.from_numpy(images), ranks, t, experiment.degrade.modes[0], experiment.degrade.fill,
+        steps = [degrade(torch.from_numpy(images), ranks, t, experiment.degrade.fixed_modes[0], experiment.degrade.fill,
                          context).numpy() for t in thresholds]
         left[name] = np.stack(steps, axis=1).transpose(0, 1, 3, 4, 2) if steps else np.empty((len(where), 0))
     classes = found.probabilities.argmax(1)
@@ -116,6 +121,13 @@ def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
                    f"{source.class_names[classes[i]]} {100 * found.probabilities[i, classes[i]]:.0f} %",
                    bool(classes[i] == labels[i]), {name: found.scores[name][i] for name in session.estimators},
                    {name: left[name][i] for name in session.estimators}) for i in range(len(where))]
+
+
+def _surrogates(session: Session) -> list[str]:
+    """What is ranked from another estimator's ranks and so cannot be ranked on a few images alone."""
+    from roar.estimators import SURROGATE, find
+
+    return [name for name in session.estimators if find(name).family == SURROGATE]
 
 
 def _ranks(session: Session, model: Model, weights: str, name: str, where: np.ndarray) -> np.ndarray:

@@ -14,17 +14,20 @@ from roar.estimators import (  # noqa: F401  (imported to be registered, in the 
     oracle,
     random_ranks,
     sobel,
+    surrogate,
 )
 from roar.estimators.ranking import NO_TARGET, RankedImages, rank_images
 from roar.estimators.registry import (
     CONTROL,
     ESTIMATORS,
     MAKERS,
+    SURROGATE,
     TRUTH,
     Control,
     Estimator,
     Explainer,
     Oracle,
+    Surrogate,
     find,
     groups,
     identity,
@@ -33,6 +36,6 @@ from roar.estimators.registry import (
     sees_image,
 )
 
-__all__ = ["CONTROL", "ESTIMATORS", "MAKERS", "NO_TARGET", "TRUTH", "Control", "Estimator", "Explainer", "Oracle",
-           "RankedImages", "find", "groups", "identity", "known_aliases", "rank_images", "resolve",
-           "sees_image"]
+__all__ = ["CONTROL", "ESTIMATORS", "MAKERS", "NO_TARGET", "SURROGATE", "TRUTH", "Control", "Estimator", "Explainer",
+           "Oracle", "RankedImages", "Surrogate", "find", "groups", "identity", "known_aliases", "rank_images",
+           "resolve", "sees_image"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from roar.estimators.family import Normalisation, Task, family_scores
 from roar.estimators.oracle import checked_truth
-from roar.estimators.registry import Control, Explainer, Oracle, find, resolve
+from roar.estimators.registry import Control, Explainer, Oracle, Surrogate, find, resolve
+from roar.estimators.surrogate import checked_spectrum, surrogate_ranks
 from roar.estimators.untouched import untouched
 from roar.experiment import EstimatorSettings
 
@@ -23,8 +24,8 @@ class Maps:
     """What a network sees in a few images.
 
     Attributes:
-        scores: of each estimator float32 ``[N, H, W]``, larger is more important. Controls and oracles have no
-            scores: theirs are the share of pixels that they rank lower, in [0, 1].
+        scores: of each estimator float32 ``[N, H, W]``, larger is more important. What explains no network has no
+            scores: its are the share of pixels that it ranks lower, in [0, 1].
         targets: the class explained, int64 ``[N]``.
         probabilities: softmax of the logits, float32 ``[N, K]``.
     """
@@ -36,7 +37,8 @@ class Maps:
 
 def maps(network: nn.Module, images: np.ndarray, labels: np.ndarray, indices: np.ndarray,
          normalisation: Normalisation, names: Iterable[str], settings: EstimatorSettings, root_seed: int, split: str,
-         channel_mean: np.ndarray | None = None, truth: np.ndarray | None = None) -> Maps:
+         channel_mean: np.ndarray | None = None, truth: np.ndarray | None = None,
+         spectra: Mapping[str, np.ndarray] | None = None) -> Maps:
     """The scores of a few images, computed all at once; arguments and errors as for ``rank_images``."""
     import torch
 
@@ -57,6 +59,10 @@ def maps(network: nn.Module, images: np.ndarray, labels: np.ndarray, indices: np
         elif isinstance(estimator, Oracle):
             informative = checked_truth(truth, estimator.name, pictures.shape)
             found[estimator.name] = _lower(estimator.rank(informative, places, root_seed, split, 1)[0], height, width)
+        elif isinstance(estimator, Surrogate):
+            planes = pictures.shape[1] if settings.unit == "channel" else 1
+            spectrum = checked_spectrum(spectra, estimator, planes, pictures.shape)
+            found[estimator.name] = _lower(surrogate_ranks(spectrum, places, root_seed, split)[0], height, width)
     for family in families.values():
         with untouched(network, family[0].family):
             for name, scores in family_scores(task, family, targets, slice(0, count), count):
@@ -65,8 +71,9 @@ def maps(network: nn.Module, images: np.ndarray, labels: np.ndarray, indices: np
 
 
 def _lower(ranks: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The share of pixels that are ranked lower, float32 ``[N, H, W]``, from ranks ``[N, H W]``."""
-    return (1 - ranks / (height * width)).astype(np.float32).reshape(len(ranks), height, width)
+    """The share of values that are ranked lower, float32 ``[N, H, W]``; the mean over channels that rank alone."""
+    shares: np.ndarray = (1 - ranks / ranks.shape[1]).astype(np.float32).reshape(len(ranks), -1, height, width).mean(1)
+    return shares
 
 
 def _plane(scores: Tensor, height: int, width: int) -> np.ndarray:

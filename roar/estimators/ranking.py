@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -19,8 +19,9 @@ from roar.estimators.family import Normalisation, Task, family_scores, passes_pe
 from roar.estimators.network_checks import check_classes, checked_logits
 from roar.estimators.oracle import checked_truth
 from roar.estimators.ranks import rank_scores, rank_type
-from roar.estimators.registry import Control, Explainer, Oracle, find, resolve
+from roar.estimators.registry import Control, Explainer, Oracle, Surrogate, find, resolve
 from roar.estimators.rows import rows_that_fit
+from roar.estimators.surrogate import checked_spectrum, surrogate_ranks
 from roar.estimators.units import pixels_ranked
 from roar.estimators.untouched import untouched
 from roar.experiment import EstimatorSettings
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-NO_TARGET = -1  # a control or an oracle explains no class
+NO_TARGET = -1  # a control, an oracle or a surrogate explains no class
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class RankedImages:
 
     Attributes:
         ranks: ``[N, P]`` in ``0 .. P - 1``, 0 the most important; the smallest unsigned type that holds P - 1.
-        targets: the class explained, int32 ``[N]``; -1 for a control or an oracle.
+        targets: the class explained, int32 ``[N]``; -1 for what explains no network.
         tied_share: share of pixels whose score equals another's of the same image.
     """
 
@@ -54,7 +55,8 @@ def rank_images(network: nn.Module | None, images: np.ndarray | Tensor, labels: 
                 channel_mean: np.ndarray | None = None, num_classes: int | None = None,
                 memory_budget: float | None = None, batch_size: int | None = None,
                 on_progress: Callable[[int, int], None] | None = None,
-                truth: np.ndarray | None = None) -> dict[str, RankedImages]:
+                truth: np.ndarray | None = None, spectra: Mapping[str, np.ndarray] | None = None,
+                lots: int | None = None) -> dict[str, RankedImages]:
     """The ranks that estimators give to images.
 
     The result for an image depends on the network, the image, its index, the settings, the seed and the
@@ -76,6 +78,9 @@ def rank_images(network: nn.Module | None, images: np.ndarray | Tensor, labels: 
         batch_size: images per pass, instead of what the budget gives.
         on_progress: called with passes done and passes in all, counted per image.
         truth: which pixels are informative, bool ``[N, H, W]``; the oracles need it.
+        spectra: of each surrogate's estimator, by the surrogate's name, float64 ``[1 or C, H, W]``; see
+            ``surrogate.mean_periodogram``.
+        lots: seed of the lots that break ties among scores; ``None``: derived from ``root_seed``.
 
     Returns:
         what each estimator gives, by its full name, in the order of ``names``.
@@ -93,12 +98,15 @@ def rank_images(network: nn.Module | None, images: np.ndarray | Tensor, labels: 
     places = np.asarray(indices, dtype=np.int64)
     found: dict[str, RankedImages] = {}
     per_channel = settings.unit == "channel"
+    planes = pictures.shape[1] if per_channel else 1
     for estimator in chosen:
         if isinstance(estimator, Control):
             ranks, tied_share = estimator.rank(pictures, places, root_seed, split, per_channel)
+        elif isinstance(estimator, Surrogate):
+            spectrum = checked_spectrum(spectra, estimator, planes, pictures.shape)
+            ranks, tied_share = surrogate_ranks(spectrum, places, root_seed, split)
         elif isinstance(estimator, Oracle):
             informative = checked_truth(truth, estimator.name, pictures.shape)
-            planes = pictures.shape[1] if per_channel else 1
             ranks, tied_share = estimator.rank(informative, places, root_seed, split, planes)
         else:
             continue
@@ -116,7 +124,8 @@ def rank_images(network: nn.Module | None, images: np.ndarray | Tensor, labels: 
                     settings, root_seed, split, _counter(total, on_progress))
         rows, targets = _rows_and_targets(task, num_classes, memory_budget, batch_size)
         for family in families.values():
-            found |= _rank_family(task, family, targets, rows)
+            found |= _rank_family(task, family, targets, rows,
+                                  derive(root_seed, "ties", split) if lots is None else lots)
     return {estimator.name: found[estimator.name] for estimator in chosen}
 
 
@@ -140,8 +149,8 @@ def _rows_and_targets(task: Task, num_classes: int | None, memory_budget: float 
         return rows, torch.cat(predicted)
 
 
-def _rank_family(task: Task, family: Sequence[Explainer], targets: Tensor,
-                 rows: int) -> dict[str, RankedImages]:
+def _rank_family(task: Task, family: Sequence[Explainer], targets: Tensor, rows: int,
+                 lots: int) -> dict[str, RankedImages]:
     """The ranks of estimators that share one base, a few images at a time."""
     import torch
 
@@ -149,7 +158,6 @@ def _rank_family(task: Task, family: Sequence[Explainer], targets: Tensor,
     pixels = pixels_ranked(task.pictures.shape, task.settings.unit == "channel")
     ranks = {estimator.name: np.empty((count, pixels), rank_type(pixels)) for estimator in family}
     tied = dict.fromkeys(ranks, 0)
-    lots = derive(task.root_seed, "ties", task.split)
     try:
         with untouched(task.network, family[0].family):
             for block in _blocks(count, rows):

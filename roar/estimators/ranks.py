@@ -48,6 +48,24 @@ def rank_scores(scores: Tensor, indices: np.ndarray, seed: int) -> tuple[np.ndar
     return ranks, tied
 
 
+def accumulated(before: np.ndarray, count: int, present: np.ndarray) -> np.ndarray:
+    """Ranks in which what was replaced stays first and the rest follows by a new ranking.
+
+    Args:
+        before: ``[N, P]``, every row a permutation of ``0 .. P - 1``.
+        count: pixels replaced already: those with ``before < count``, which keep their ranks.
+        present: ranks of the same pixels; of those replaced already they do not matter.
+    """
+    if count == 0:
+        return present
+    kept = before < count
+    left = np.where(kept, before, present.astype(np.int64) + before.shape[1])
+    ranks = np.empty_like(before)
+    order = np.argsort(left, axis=1)
+    np.put_along_axis(ranks, order, np.arange(before.shape[1], dtype=before.dtype)[None], axis=1)
+    return ranks
+
+
 def _falling_order(scores: Tensor, indices: np.ndarray, seed: int) -> tuple[Tensor, int]:
     """The pixels of every image by falling score, int64 ``[N, P]``, and how many share their score."""
     import torch

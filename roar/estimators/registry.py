@@ -2,9 +2,10 @@
 
 A *method* is a base attribution (one file each). Its ensembles are written down nowhere: every member of
 ``ensembles.MEMBERS`` around every method is an estimator. A *control* knows nothing of the network. An *oracle* is
-told which pixels are informative. All are registered by a decorator when their file is imported, which
-``roar.estimators`` does; that costs no torch. A name may take a parameter, ``oracle-noisy(0.2)``: then a *maker* is
-registered, which turns what stands in the brackets into an estimator with a canonical name.
+told which pixels are informative. A *surrogate* is noise with the spectrum of an explainer's ranks. All are registered
+by a decorator when their file is imported, which ``roar.estimators`` does; that costs no torch. A name may take a
+parameter, ``oracle-noisy(0.2)``: then a *maker* is registered, which turns what stands in the brackets into an
+estimator with a canonical name.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ PAPER_METHODS = ("gradient", "integrated-gradients", "guided-backprop")
 PAPER_CONTROLS = ("random", "sobel")
 CONTROL = "control"  # the family of the controls
 TRUTH = "truth"  # the family of the oracles
+SURROGATE = "surrogate"  # the family of random rankings as smooth as an estimator's
 ORACLES = ("oracle", "oracle-noisy(0.2)", "oracle-noisy(0.5)", "oracle-inverted")
 ROWS = "rows"  # the one parameter of a method that changes its speed and not its output
 
@@ -60,11 +62,11 @@ class Method:
 
 @dataclass(frozen=True)
 class Estimator:
-    """What a name stands for: an ``Explainer``, a ``Control`` or an ``Oracle``.
+    """What a name stands for: an ``Explainer``, a ``Control``, an ``Oracle`` or a ``Surrogate``.
 
     Attributes:
         family: estimators of one family share their base attributions; ``"control"`` for the controls, ``"truth"``
-            for the oracles.
+            for the oracles, ``"surrogate"`` for the surrogates.
         aliases: short names that people type.
         revision: of its definition, from 1 on; rankings of an earlier one are not used again.
     """
@@ -98,6 +100,13 @@ class Oracle(Estimator):
     """An estimator that is told which pixels are informative, where the source knows."""
 
     rank: RankTruth
+
+
+@dataclass(frozen=True)
+class Surrogate(Estimator):
+    """A random ranking with the spatial spectrum of another estimator's; ``of`` is that one's name."""
+
+    of: str
 
 
 @dataclass(frozen=True)
@@ -269,7 +278,7 @@ def sees_image(name: str) -> bool:
 def identity(name: str, settings: EstimatorSettings) -> dict[str, Any]:
     """The settings that decide an estimator's ranking, and no others: a change of the rest keeps its ranking.
 
-    To a control and to an oracle only matters whether pixels or channel values are ranked.
+    To what explains no network only matters whether pixels or channel values are ranked.
     """
     chosen = find(name)
     found: dict[str, Any] = {"estimator": chosen.name}

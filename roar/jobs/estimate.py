@@ -47,9 +47,11 @@ def time_ranking(network: Network, names: tuple[str, ...], settings: EstimatorSe
     """Seconds of ranking one image by all the estimators."""
     images, labels = _random_images(network, _IMAGES)
     body = build(network, seed=0).to(device)
+    planes = network.in_channels if settings.unit == "channel" else 1
     started = time.perf_counter()
     rank_images(body, images, labels.numpy(), np.arange(_IMAGES), _normalisation(network), names, settings, 0, "train",
-                device=device, num_classes=network.num_classes, truth=images.numpy()[:, 0] > 127)
+                device=device, num_classes=network.num_classes, truth=images.numpy()[:, 0] > 127,
+                spectra=dict.fromkeys(names, np.ones((planes, network.image_size, network.image_size))))
     return (time.perf_counter() - started) / _IMAGES
 
 

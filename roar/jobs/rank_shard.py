@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,7 @@ class RankShard:
     model: str | None = None  # the shared name of the weights; None where no network is explained
     network: Network | None = None
     memory_budget: float | None = None  # GB
+    spectra: Mapping[str, str] = field(default_factory=dict)  # of surrogates: the shared name of each one's spectrum
 
 
 def open_worker(shared: Shared, device: str) -> Ranker:
@@ -67,7 +69,8 @@ class Ranker:
             self._network(work), pictures, labels, indices, work.normalisation, list(work.folders),
             work.settings, work.root_seed, work.split, device=self.device, memory_budget=work.memory_budget,
             channel_mean=self.statistics.mean.numpy(), num_classes=work.network.num_classes if work.network else None,
-            truth=self._truth(work), on_progress=lambda done, total: desk.tell(done / max(1, total), f"{work.split} shard {work.number}"))
+            truth=self._truth(work), spectra={name: self.shared(kept) for name, kept in work.spectra.items()},
+            on_progress=lambda done, total: desk.tell(done / max(1, total), f"{work.split} shard {work.number}"))
         files, facts = {}, {}
         for name, folder in work.folders.items():
             path = f"{folder}/{shard_name(work.number)}"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from roar import plan
 from roar.datasets import Normalisation
@@ -15,19 +18,35 @@ from roar.pipeline.running import execute, running
 from roar.pipeline.session import Session, asked_for, keep_plan
 from roar.pipeline.training import train
 from roar.plan import SPLITS, Model, Ranking
-from roar.shards import shard_name, whole_shard
+from roar.shards import rank_blocks, shard_name, whole_shard
 from roar.store import MANIFEST, Store, file_entry, manifest_bytes
 
 
 @asked_for("rank")
-def rank(session: Session, splits: Sequence[str] = SPLITS) -> list[Ranking]:
+def rank(session: Session, splits: Sequence[str] = SPLITS, names: Sequence[str] | None = None) -> list[Ranking]:
     """Every ranking of the experiment, made where it is missing; what retrains nothing needs the test split alone.
+
+    A surrogate is ranked after the estimator whose spectrum it has, which is ranked on both splits though it was not
+    asked for: the spectrum is always that of the training split, and does not depend on what was asked for before.
+
+    Args:
+        names: of the estimators; default: those of the session.
 
     Raises:
         EstimatorError: scores could not be ranked; no shard of that estimator's batch is left behind.
     """
-    rankings = rankings_of(session)
+    rankings = rankings_of(session, session.estimators if names is None else names)
     keep_plan(session, "rank", artefacts_of(session, rankings))
+    bases = list({r.of.folder: r.of for r in rankings if r.of is not None}.values())
+    first = {r.folder: r for r in [*rankings, *bases] if r.of is None}
+    _make(session, list(first.values()), splits)
+    _make(session, bases, SPLITS)
+    _make(session, [r for r in rankings if r.of is not None], splits)
+    return rankings
+
+
+def _make(session: Session, rankings: Sequence[Ranking], splits: Sequence[str]) -> None:
+    """Make those of the rankings that are missing, all that they are made from being there."""
     missing = [r for r in rankings if not _ranked(session.store, r, splits)]
     if missing:
         from roar.jobs.rank_shard import open_worker
@@ -38,7 +57,7 @@ def rank(session: Session, splits: Sequence[str] = SPLITS) -> list[Ranking]:
         with running(session, "rank", total, "images") as watcher:
             watcher.sizes = {task.key: task.work.stop - task.work.start for task in tasks}
             watcher.on_success = lambda outcome: found.update(outcome.facts["shards"])
-            shared = {**shared_images(session), **weights_loaders(session)}
+            shared = {**shared_images(session), **weights_loaders(session), **_spectra(session, missing)}
             stage = Stage("rank", open_worker, shared, tasks, session.experiment.compute.cpus_per_job)
             execute(session, stage, watcher)
         if watcher.elsewhere or not isinstance(session.store.files, LocalFiles):  # another run may have written them
@@ -46,14 +65,13 @@ def rank(session: Session, splits: Sequence[str] = SPLITS) -> list[Ranking]:
         for ranking in _withdraw(session, missing, tasks, watcher.failures):
             _finish(session, ranking, splits, found)
         watcher.raise_first(EstimatorError)
-    return rankings
 
 
-def rankings_of(session: Session) -> list[Ranking]:
+def rankings_of(session: Session, names: Sequence[str]) -> list[Ranking]:
     """Every ranking asked for, each once: models share the controls."""
     found: dict[str, Ranking] = {}
     for model, manifest in zip(session.models, train(session), strict=True):
-        for name in session.estimators:
+        for name in names:
             ranking = plan.ranking(session.experiment, session.source, name, model, manifest["facts"]["weights"])
             found.setdefault(ranking.folder, ranking)
     return list(found.values())
@@ -61,7 +79,8 @@ def rankings_of(session: Session) -> list[Ranking]:
 
 def artefacts_of(session: Session, rankings: Sequence[Ranking], splits: Sequence[str] = SPLITS) -> list[str]:
     """The folders of the models and of their rankings."""
-    return [*(model.folder for model in session.models), *(f"{r.folder}/{split}" for r in rankings for split in splits)]
+    every = dict.fromkeys(r.folder for ranking in rankings for r in (ranking, ranking.of) if r is not None)
+    return [*(model.folder for model in session.models), *(f"{folder}/{split}" for folder in every for split in splits)]
 
 
 def _ranked(store: Store, ranking: Ranking, splits: Sequence[str] = SPLITS) -> bool:
@@ -112,7 +131,7 @@ def _shard_tasks(session: Session, missing: Sequence[Ranking], splits: Sequence[
     experiment, tasks = session.experiment, []
     for folder, family in dict.fromkeys((r.model.folder if r.model else None, r.family) for r in missing):
         members = [r for r in missing if (r.model.folder if r.model else None, r.family) == (folder, family)]
-        model = members[0].model
+        model = members[0].model if members[0].of is None else None  # a surrogate looks at no network
         for split in splits:
             for number, start, stop in shards_of(session, split):
                 wanted = [r for r in members if f"{r.folder}/{split}/{shard_name(number)}" not in kept]
@@ -122,10 +141,31 @@ def _shard_tasks(session: Session, missing: Sequence[Ranking], splits: Sequence[
                     split, number, start, stop, {r.estimator: f"{r.folder}/{split}" for r in wanted},
                     {r.estimator: r.identity for r in wanted}, experiment.estimators, experiment.seed,
                     model_normalisation(session, model), model.folder if model else None,
-                    model.network if model else None, experiment.compute.memory_budget)
+                    model.network if model else None, experiment.compute.memory_budget,
+                    {r.estimator: spectrum_name(r.of) for r in wanted if r.of is not None})
                 makes = tuple(f"{below}/{shard_name(number)}" for below in work.folders.values())
                 tasks.append(Task("+".join(makes), work, makes))
     return tasks
+
+
+def spectrum_name(ranking: Ranking) -> str:
+    """What a ranking's spectrum is shared with the workers as."""
+    return f"{ranking.folder}/spectrum"
+
+
+def spectrum(session: Session, ranking: Ranking) -> np.ndarray:
+    """The mean periodogram of a ranking's training split, float64 ``[planes, H, W]``, shard by shard."""
+    from roar.estimators.surrogate import mean_periodogram
+
+    source = session.source
+    planes = source.channels if session.experiment.estimators.unit == "channel" else 1
+    blocks = rank_blocks(session.store, f"{ranking.folder}/train")
+    return mean_periodogram(blocks, planes, source.height, source.width)
+
+
+def _spectra(session: Session, rankings: Sequence[Ranking]) -> dict[str, Callable[[], np.ndarray]]:
+    """The loaders of the spectra that surrogates need."""
+    return {spectrum_name(r.of): partial(spectrum, session, r.of) for r in rankings if r.of is not None}
 
 
 def _kept_shards(session: Session, missing: Sequence[Ranking], splits: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -174,11 +214,13 @@ def _withdraw(session: Session, missing: Sequence[Ranking], tasks: Sequence[Task
 
 
 def weights_loaders(session: Session) -> dict[str, Callable[[], bytes]]:
+    return {model.folder: weights_loader(session, model.folder) for model in session.models}
+
+
+def weights_loader(session: Session, folder: str) -> Callable[[], bytes]:
     from roar.jobs.train_model import WEIGHTS
 
-    def loader(folder: str) -> Callable[[], bytes]:
-        return lambda: session.store.read_file(folder, WEIGHTS)
-    return {model.folder: loader(model.folder) for model in session.models}
+    return lambda: session.store.read_file(folder, WEIGHTS)
 
 
 def model_normalisation(session: Session, model: Model | None) -> Normalisation:
