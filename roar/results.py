@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from roar.errors import DamagedArtefactError, StoreError
+from roar.experiment import RECURSIVE
 from roar.files import Files
 from roar.sealed import canonical_json, seal, unseal
 from roar.store import FORMAT, key_of, read_sealed
@@ -37,7 +38,7 @@ COLUMNS = {
     "regularizer": "string",  # its regulariser
     "retrainer": "string",  # the network that was trained on what is left
     "estimator": "string",  # whose ranking; `reference` is the shared cell at threshold 0
-    "mode": "string",  # roar or kar
+    "mode": "string",  # roar, kar or recursive
     "fill": "string",  # what replaced a pixel
     "threshold": "float64",  # percent of pixels replaced
     "seed": "int64",  # index of the training
@@ -211,9 +212,13 @@ def _preference(body: Mapping[str, Any]) -> tuple[bool, bytes]:
 
 
 def _told_apart(frame: pd.DataFrame) -> pd.DataFrame:
-    """Names that say which is which where one store holds two protocols, or two settings of one estimator."""
+    """Names that say which is which where one store holds two protocols, or two settings of one estimator.
+
+    In mode recursive a ranking belongs to no explained model, so its key is another one with the same settings.
+    """
+    once = frame["mode"] != RECURSIVE
     for name, key, within in (("source", "protocol", ["model", "regularizer", "retrainer"]),
-                              ("estimator", "ranking", ["source", "model", "regularizer", "retrainer"])):
+                              ("estimator", "ranking", ["source", "model", "regularizer", "retrainer", once])):
         several = frame.groupby([*within, name], observed=True)[key].transform("nunique") > 1
         frame[name] = frame[name].where(~several, frame[name] + " (" + frame[key].str[:6] + ")")
     return frame

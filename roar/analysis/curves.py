@@ -10,7 +10,7 @@ import pandas as pd
 
 from roar.analysis.beside import separate
 from roar.analysis.names import REFERENCE, order
-from roar.analysis.shared import with_shared
+from roar.analysis.shared import with_shared, with_stand_ins
 from roar.errors import AnalysisError
 
 SETTING = ("source", "model", "regularizer", "retrainer")  # what shares one t = 0 cell
@@ -74,9 +74,9 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def complete(results: pd.DataFrame) -> pd.DataFrame:
-    """The checked results of the estimators: controls and reference are given to every model that shares them, and
-    what stands :mod:`beside <roar.analysis.beside>` an estimator is left out."""
-    return separate(with_shared(checked(results))).results
+    """The checked results of the estimators: controls and reference are given to every model and mode that shares
+    them, and what stands :mod:`beside <roar.analysis.beside>` an estimator is left out."""
+    return separate(with_stand_ins(with_shared(checked(results)))).results
 
 
 def require(frame: pd.DataFrame, columns: Iterable[str], name: str) -> None:
@@ -93,7 +93,7 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
     def key(column: pd.Series) -> pd.Series:
         if column.name == "mode":
-            return column != "roar"  # ROAR before KAR
+            return column.map({"roar": 0, "kar": 1}).fillna(2)  # ROAR before KAR before recursive ROAR
         if column.name != "estimator":
             return column
         place = {name: i for i, name in enumerate(sorted(column.unique(), key=order))}

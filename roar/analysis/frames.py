@@ -9,7 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
-from roar.analysis import agreement, beyond, classes, contrasts, leaderboard, paper, ranks
+from roar.analysis import agreement, beyond, classes, contrasts, faithfulness, leaderboard, paper, ranks
 from roar.analysis.curves import CELL, RESULT_COLUMNS, checked, curves, in_order
 from roar.analysis.names import order
 from roar.analysis.tables import accuracy_table, plain_table
@@ -26,6 +26,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "areas": contrasts.areas,
     "tests": contrasts.against_controls,
     "controls": beyond.beyond_controls,
+    "faithfulness": faithfulness.faithfulness,
     "pairs": contrasts.pairwise,
     "ranks": ranks.ranks,
     "agreement": agreement.agreement,
@@ -41,7 +42,7 @@ COLUMNS: dict[str, str] = {
     "regularizer": "its regulariser",
     "retrainer": "the architecture that is trained on degraded images",
     "estimator": "what ranked the pixels; `reference` is the cell at threshold 0 that all share",
-    "mode": "`roar`: the most important pixels are replaced; `kar`: the least important are",
+    "mode": "what is replaced: `roar`: the most important pixels; `kar`: the least; `recursive`: the most, found anew",
     "fill": "what replaces a pixel",
     "threshold": "percent of an image's pixels that are replaced; NaN means over all thresholds",
     "seed": "of the training",
@@ -87,6 +88,14 @@ COLUMNS: dict[str, str] = {
     "tied_share": "share of pixels that tie with another of their image and fall by lot, in [0, 1]",
     "other_tied_share": "the same of the other ranking",
     "folder": "of the artefact in the store",
+    "kind": "how the network was randomised: `cascading` (layers drawn anew from the output on), `independent` (those of "
+            "one step), `labels` (trained on shuffled ones)",
+    "step": "of the randomisation, from 1 on, which is next to the output",
+    "steps": "of the randomisation in all; the last one of `cascading` has all layers drawn anew",
+    "layers": "drawn anew in this step, besides those of the steps before in `cascading`",
+    "train_accuracy": "of the network on its shuffled training labels, in [0, 1]",
+    "sanity": "whether the estimator notices a randomised network: `notices`, `does not notice weights` (or labels, or "
+              "both), `undecided`, `not checked`",
     "where": "what they have in common",
     "first": "one place",
     "second": "the other place",
@@ -98,6 +107,8 @@ COLUMNS: dict[str, str] = {
         "ci_low": "lower end of its 95 % t interval over seeds", "ci_high": "its upper end",
         "std": "its standard deviation over seeds, n - 1 in the denominator", "n": "seeds that count"}.items()},
     "chance": "accuracy 1 / K of a guess among K classes, percent; NaN where K is not known",
+    "racu": "area between random's curve and the estimator's, percent of that between random's and everything removed",
+    "end": "accuracy with everything removed: `measured`, `chance` (1 / K), or empty where neither is known",
     "finding": "number of the paper's finding",
     "claim": "the finding",
     "verdict": "`holds`, `does not hold`, `open` or `not measured`",

@@ -1,8 +1,9 @@
 """Jobs that several models share, given to each of them.
 
-The random and the Sobel ranking, an oracle's, and the reference at t = 0 know nothing of the explained network.
-Where several networks are explained and one architecture is retrained, their trainings are the same jobs: each is
-done once and its row names the model that asked first. Every model's curves need them.
+The random and the Sobel ranking, an oracle's, and the reference at t = 0 know nothing of the explained network, and
+recursive ROAR explains the networks that it retrains. Where several networks are explained and one architecture is
+retrained, their trainings are the same jobs: each is done once and its row names the model that asked first. Every
+model's curves need them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import pandas as pd
 
 from roar.analysis.names import REFERENCE, knows_no_model
+from roar.experiment import RECURSIVE
 
 OWNER = ["model", "regularizer"]
 TOGETHER = ["source", "retrainer", "protocol"]
@@ -28,8 +30,24 @@ def with_shared(results: pd.DataFrame) -> pd.DataFrame:
     if "protocol" not in results.columns or results.empty:
         return results
     names = results["estimator"].dropna().unique()
-    shared = results[results["estimator"].isin([name for name in names if name == REFERENCE or knows_no_model(name)])]
+    shared = results[results["estimator"].isin([name for name in names if name == REFERENCE or knows_no_model(name)])
+                     | (results["mode"] == RECURSIVE)]
     owners = results[[*TOGETHER, *OWNER]].drop_duplicates()
     copies = shared.drop(columns=OWNER).merge(owners, on=TOGETHER)[list(results.columns)]
     given = pd.concat([results, copies], ignore_index=True)
     return given.drop_duplicates([*TOGETHER, *OWNER, *WHICH], ignore_index=True)
+
+
+def with_stand_ins(results: pd.DataFrame) -> pd.DataFrame:
+    """The results with the controls of mode ``roar`` repeated in mode ``recursive``, for the same setting and fill.
+
+    Where a ranking knows nothing of the network, ranking anew changes nothing: there is one training for both modes.
+    """
+    keys = [*(name for name in (*OWNER, *TOGETHER) if name in results.columns), "fill"]
+    wanted = results.loc[results["mode"] == RECURSIVE, keys].drop_duplicates()
+    if wanted.empty:
+        return results
+    controls = [name for name in results["estimator"].unique() if knows_no_model(name)]
+    rows = results[(results["mode"] == "roar") & results["estimator"].isin(controls)]
+    given = pd.concat([results, rows.merge(wanted, on=keys).assign(mode=RECURSIVE)], ignore_index=True)
+    return given.drop_duplicates([*keys, *(name for name in WHICH if name != "fill")], ignore_index=True)

@@ -76,7 +76,7 @@ def draw_curves(axes: Axes, part: pd.DataFrame, mode: str = "roar") -> None:
                           alpha=0.22 if control else 0.14, linewidth=0, zorder=2)
     ticks = sorted({0.0, *part["threshold"]})
     axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    axes.set_xlabel(f"{'most' if mode == 'roar' else 'least'} important pixels replaced (%)")
+    axes.set_xlabel(f"{'least' if mode == 'kar' else 'most'} important pixels replaced (%)")
     axes.set_ylabel("test accuracy (%)")
 
 

@@ -12,6 +12,9 @@ from roar.analysis.grid import Grid
 from roar.analysis.names import REFERENCE, parts
 from roar.analysis.page.svg import signed
 
+_KINDS = {"roar": "most important pixels (ROAR)", "kar": "least important pixels (KAR)",
+          "recursive": "most important pixels, found anew at every step by the network retrained before it (recursive "
+                       "ROAR),"}
 LISTED = 6  # names that a sentence lists in full
 
 
@@ -42,6 +45,9 @@ def limits(grid: Grid, table: pd.DataFrame, results: pd.DataFrame) -> list[str]:
     else:
         said += [f"There is no {control} control, so nothing is said about it."
                  for control in ("random", "sobel") if control not in grid.controls]
+    if grid.here["mode"] == "recursive" and grid.controls:
+        said.append("The controls know nothing of a network, so ranking anew changes nothing for them: their trainings "
+                    "of mode ROAR stand for them here.")
     if len(grid.estimators) == 1:
         said.append("There is one estimator, so there is no order.")
     if len(grid.thresholds) == 1:
@@ -80,7 +86,7 @@ def _what_was_done(grid: Grid, table: pd.DataFrame) -> str:
     controls = f" and {_count(len(grid.controls), 'control')}" if grid.controls else ""
     counts = table["n"]
     seeds = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
-    kind = "least important pixels (KAR)" if grid.here["mode"] == "kar" else "most important pixels (ROAR)"
+    kind = _KINDS[grid.here["mode"]]
     share = _listed([f"{t:g}" for t in grid.thresholds]) or "no"
     return (f"{_count(len(judged), 'estimator')}{controls}; {share} % of each image's {kind} replaced; {seeds} "
             f"finished seed{'' if seeds == '1' else 's'} per cell.")
