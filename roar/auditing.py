@@ -64,10 +64,13 @@ def mean_scores(audited: Audited) -> pd.DataFrame:
 
 
 def summary_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The audit for people: a row per metric and source, tau with its interval per order, draws and seconds."""
+    """The audit for people: a row per source and metric, that of all sources first."""
     import pandas as pd
 
+    from roar.analysis.audit import ALL_SOURCES
+
     rows = []
+    table = table.sort_values("source", key=lambda column: column != ALL_SOURCES, kind="stable")
     for (source, metric), part in table.groupby(["source", "metric"], sort=False):
         cells = {row["order"]: _tau(row["tau"], row["boot_low"], row["boot_high"]) for row in part.to_dict("records")}
         first = part.iloc[0]

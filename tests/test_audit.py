@@ -113,7 +113,8 @@ def test_too_little_is_said() -> None:
         audit_taus(audit(two, qualities("a")))
 
 
-def test_the_audit_from_the_command_line(roar: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_audit_from_the_command_line(roar: Callable[..., Any], tmp_path: Path,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
     """Every metric on one easy source: those that retrain find the known order, and a second run finds all done."""
     easy = replace(SMALL, sources=("planted:size=9,train=300,test=60,difficulty=0.1",), seeds=2, epochs=5,
                    estimators=(*KNOWN, "gradient-magnitude"), thresholds=(10.0, 50.0))

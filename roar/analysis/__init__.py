@@ -9,9 +9,11 @@
     paired        intervals, tests and corrections of differences that are paired by seed
     contrasts     estimators against controls and each other
     beyond        what accuracies say beyond shape and smoothness
+    faithfulness  the area between a curve and random's, relative to all there is to lose
     ranks         the order, its uncertainty, critical differences
     agreement     the same order at other thresholds, in the other mode, for other models?
     ranking_agreement   do two estimators name the same pixels?
+    sanity        does an estimator notice that its network was randomised?
     leaderboard   all of it in one row per estimator
     regularizers  does a regulariser make a network easier to explain?
     deletion      the same degraded images without retraining

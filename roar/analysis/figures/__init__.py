@@ -13,8 +13,9 @@ from roar.analysis.figures.gallery import degraded_gallery
 from roar.analysis.figures.matrix import accuracy_matrix
 from roar.analysis.figures.ranking import critical_difference_diagram, leaderboard_intervals
 from roar.analysis.figures.ranking_agreement import agreement_heatmap
+from roar.analysis.figures.sanity import sanity_curves
 from roar.analysis.figures.style import render
 
 __all__ = ["accuracy_curves", "accuracy_matrix", "agreement_heatmap", "class_curves", "critical_difference_diagram",
            "curves_beside_controls", "degraded_gallery", "deletion_and_roar_curves", "deletion_scatter", "draw_curves",
-           "leaderboard_intervals", "render"]
+           "leaderboard_intervals", "render", "sanity_curves"]

@@ -49,7 +49,7 @@ def audit_taus(table: pd.DataFrame) -> Figure:
             axes.tick_params(labelleft=number == 0)
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7.5)
-        figure.supxlabel("Kendall's tau with the true order, 95 % bootstrap interval", fontsize=9)
+        figure.axes[len(orders) // 2].set_xlabel("Kendall's tau with the true order, 95 % bootstrap interval")
     return figure
 
 
@@ -61,10 +61,10 @@ def _panel(axes: Axes, part: pd.DataFrame, metrics: list[str], sources: list[str
         every = source == ALL_SOURCES
         places = [metrics.index(name) + (k - (len(sources) - 1) / 2) * step for name in rows["metric"]]
         colour = _COLOUR if every else _GREY
-        axes.errorbar(rows["tau"], places, xerr=[(rows["tau"] - rows["boot_low"]).clip(lower=0),
-                                                 (rows["boot_high"] - rows["tau"]).clip(lower=0)],
-                      fmt=_MARKERS[k % len(_MARKERS)], color=colour, markerfacecolor=colour if every else "white",
-                      markersize=5.5 if every else 4, elinewidth=1.4 if every else 0.9, capsize=2, label=source, zorder=3)
+        widths = [(rows["tau"] - rows["boot_low"]).clip(lower=0), (rows["boot_high"] - rows["tau"]).clip(lower=0)]
+        axes.errorbar(rows["tau"], places, xerr=widths, fmt=_MARKERS[k % len(_MARKERS)], color=colour, capsize=2,
+                      markerfacecolor=colour if every else "white", markersize=5.5 if every else 4,
+                      elinewidth=1.4 if every else 0.9, label=source, zorder=3)
     axes.set_yticks(range(len(metrics)), metrics)
     axes.set_ylim(len(metrics) - 0.5, -0.5)
     axes.set_xlim(-1.08, 1.08)

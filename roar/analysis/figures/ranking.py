@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from roar.analysis.curves import PANEL, panel_title
 from roar.analysis.figures.style import RC, look, new_figure
 from roar.analysis.ranks import CriticalDifference
+from roar.analysis.sanity import DOES_NOT_NOTICE
 from roar.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ def leaderboard_intervals(board: pd.DataFrame, control: str = "random") -> Figur
     """Each estimator's advantage over a control with its intervals, best first, a panel per setting.
 
     Args:
-        board: as :func:`roar.analysis.leaderboard` returns it.
+        board: as :func:`roar.analysis.leaderboard` returns it; with a column ``sanity``
+            (:func:`roar.analysis.sanity.with_sanity`) those that do not notice a randomised network are marked.
         control: ``random`` or ``sobel``.
 
     Returns:
@@ -63,10 +66,16 @@ def _draw_intervals(axes: Axes, part: pd.DataFrame, control: str) -> None:
         axes.plot([value], [y], marker=style.marker, markersize=4.5, markeredgecolor=style.colour, linestyle="",
                   markerfacecolor=style.colour if told_apart else "white", markeredgewidth=1.4)
     axes.axvline(0, color="#444444", linewidth=1)
-    axes.set_yticks(range(len(ranked)), list(ranked["estimator"]))
+    axes.set_yticks(range(len(ranked)), [_marked(row) for row in ranked.to_dict("records")])
     axes.set_ylim(len(ranked) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
+
+
+def _marked(row: dict[Hashable, Any]) -> str:
+    """An estimator's name and, where a sanity check says so, that it does not notice what its network learned."""
+    said = str(row.get("sanity", ""))
+    return f"{row['estimator']}\n{said}" if said.startswith(DOES_NOT_NOTICE) else str(row["estimator"])
 
 
 def critical_difference_diagram(test: CriticalDifference) -> Figure:

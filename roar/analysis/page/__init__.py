@@ -19,14 +19,18 @@ import pandas as pd
 
 from roar.analysis.agreement import agreement
 from roar.analysis.classes import per_class
-from roar.analysis.curves import checked, complete, curves, panel_title, panels
+from roar.analysis.curves import PANEL, checked, complete, curves, panel_title, panels
 from roar.analysis.deletion import deletion_areas, deletion_beside_roar, deletion_curves
+from roar.analysis.faithfulness import faithfulness
 from roar.analysis.gallery import Gallery
 from roar.analysis.grid import grids
 from roar.analysis.leaderboard import leaderboard
-from roar.analysis.names import REFERENCE, order
+from roar.analysis.names import FAMILIES, REFERENCE, order
+from roar.analysis.names import parts as name_parts
 from roar.analysis.paper import against_paper
+from roar.analysis.ranking_agreement import agreements
 from roar.analysis.ranks import critical_differences
+from roar.analysis.sanity import UNCHANGED, finest, sanity_verdicts, with_sanity
 from roar.analysis.tables import accuracy_table
 from roar.errors import AnalysisError
 
@@ -36,7 +40,8 @@ PAPER_URL = "https://arxiv.org/abs/1806.10758"
 
 def report_page(results: pd.DataFrame, deletion: pd.DataFrame | None = None,
                 provenance: Mapping[str, Any] | None = None, gallery: Gallery | None = None,
-                class_names: Sequence[str] | None = None) -> str:
+                class_names: Sequence[str] | None = None, agreeing: pd.DataFrame | None = None,
+                sanity: pd.DataFrame | None = None) -> str:
     """The whole report as HTML.
 
     Args:
@@ -48,6 +53,8 @@ def report_page(results: pd.DataFrame, deletion: pd.DataFrame | None = None,
             mapping (``versions``, ``hardware``, ``seeds``, ``keys``, ``cost``, ...), is shown under its name.
         gallery: degraded images.
         class_names: K names for the column ``class_accuracy``; default: the classes' numbers.
+        agreeing: as ``store.ranking_agreement()`` gives it; without rows the page says that nothing was compared.
+        sanity: as ``store.sanity()`` gives it; without rows the page says that nothing was checked.
 
     Returns:
         The text of a file. Whatever is missing, failed or too little to judge by is named on the page.
@@ -73,7 +80,8 @@ def report_page(results: pd.DataFrame, deletion: pd.DataFrame | None = None,
     return environment.get_template("report.html.j2").render(
         style=Markup(style), script=Markup(script), script_hash=digest, title=_title(results), special=special,
         told={key: value for key, value in told.items() if value not in (None, "", [], {})},
-        panels=_panels(results), beside=control_sections(results), jobs=_jobs(results),
+        panels=_panels(results, sanity), agreeing=_agreeing(agreeing), sanity=_sanity(sanity),
+        beside=control_sections(results), faithfulness=_faithfulness(results), jobs=_jobs(results),
         paper=against_paper(results, deletion) if len(results) else None,
         deletion=_deletion(results, deletion), classes=_classes(results, class_names),
         agreement=_agreement(results), gallery=_gallery(gallery), paper_url=PAPER_URL)
@@ -91,20 +99,23 @@ def _title(results: pd.DataFrame) -> str:
 
 
 def _helpers() -> dict[str, Any]:
-    from roar.analysis.page import charts, svg
+    from roar.analysis.page import charts, measured, svg
 
     return {"signed": svg.signed, "swatch": svg.swatch, "series_class": svg.series_class,
             "curve_chart": charts.curve_chart, "control_chart": charts.control_chart,
             "interval_bar": charts.interval_bar, "critical_chart": charts.critical_chart,
-            "scatter_chart": charts.scatter_chart,
+            "scatter_chart": charts.scatter_chart, "agreement_chart": measured.agreement_chart,
+            "sanity_chart": measured.sanity_chart,
             "WIDE": charts.WIDE, "NARROW": charts.NARROW, "SMALL": charts.SMALL, "isna": pd.isna}
 
 
-def _panels(results: pd.DataFrame) -> list[dict[str, Any]]:
+def _panels(results: pd.DataFrame, sanity: pd.DataFrame | None) -> list[dict[str, Any]]:
     """What the page shows of each panel."""
     from roar.analysis.page.summary import limits, panel_rows, summary
 
     table, board = curves(results), leaderboard(results)
+    if sanity is not None and len(sanity):
+        board = with_sanity(board, sanity)
     wide = accuracy_table(table)
     parts = {tuple(here.items()): part for here, part in panels(table)}
     tests = _critical(results)
@@ -160,6 +171,13 @@ def _accuracy_rows(wide: pd.DataFrame, part: pd.DataFrame) -> dict[str, Any]:
     return {"thresholds": thresholds, "rows": rows}
 
 
+def _faithfulness(results: pd.DataFrame) -> list[dict[str, Any]]:
+    """The relative areas of each panel, the most faithful first; none where no panel has `random`."""
+    return [{"title": panel_title(dict(zip(PANEL, map(str, values), strict=True))),
+             "rows": part.sort_values("racu", ascending=False, kind="stable").to_dict("records")}
+            for values, part in faithfulness(results).groupby(list(PANEL), sort=False)]
+
+
 def _jobs(results: pd.DataFrame) -> dict[str, Any]:
     from roar.analysis.page.summary import cost
 
@@ -209,6 +227,27 @@ def _agreement(results: pd.DataFrame) -> dict[str, Any] | None:
         return None
     ranges = known.groupby("across", sort=False)["spearman"].agg(["min", "max", "size"])
     return {"rows": known.to_dict("records"), "ranges": ranges.reset_index().to_dict("records")}
+
+
+def _agreeing(pairs: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """The heat map of each network's rankings."""
+    found = [] if pairs is None else agreements(pairs)
+    return [{"title": panel_title(one.here), "agreement": one} for one in found]
+
+
+def _sanity(sanity: pd.DataFrame | None) -> dict[str, Any] | None:
+    """The charts of each network, kind and family, and the verdicts."""
+    if sanity is None or sanity.empty:
+        return None
+    rows = finest(sanity[sanity["measure"] == "spearman"])
+    charts = []
+    for panel, part in rows[rows["kind"] != "labels"].groupby(["source", "model", "regularizer", "kind"], sort=False):
+        here = dict(zip(("source", "model", "regularizer", "kind"), map(str, panel), strict=True))
+        families = pd.Series([name_parts(str(name)).family for name in part["estimator"]], part.index)
+        charts.append({"title": panel_title(here), "kind": here["kind"],
+                       "families": [{"name": family, "rows": part[families == family]}
+                                    for family in sorted(set(families), key=FAMILIES.index)]})
+    return {"charts": charts, "verdicts": sanity_verdicts(sanity).to_dict("records"), "bound": UNCHANGED}
 
 
 def _gallery(gallery: Gallery | None) -> dict[str, Any] | None:
