@@ -64,6 +64,11 @@ class Ranking:
     def key(self) -> str:
         return key_of(self.identity)
 
+    @property
+    def explains(self) -> bool:
+        """Whether it explains its model, and so tells of the network; a surrogate tells of another ranking."""
+        return self.model is not None and self.of is None
+
 
 def source_folder(source: Source) -> str:
     return f"{source.label}-{source.fingerprint[:10]}"
@@ -135,6 +140,13 @@ def is_shared(estimator: str) -> bool:
     return estimators.find(estimator).family in _SHARED
 
 
+def explains(estimator: str) -> bool:
+    """Whether an estimator explains a network."""
+    from roar import estimators
+
+    return isinstance(estimators.find(estimator), estimators.Explainer)
+
+
 def jobs(experiment: Experiment, source: Source, model: Model, rankings: Sequence[Ranking],
          facts: Mapping[str, Any]) -> list[Job]:
     """Every training of one explained model: the reference first, then cell by cell.
@@ -197,9 +209,7 @@ def kinds_of_cells(experiment: Experiment, estimator: str) -> list[tuple[str, st
     What explains no network would rank the same again, so it has no mode `recursive`: it runs in the other modes, and
     in `roar` where there are none. The mask alone is a control of rankings that are made once.
     """
-    from roar.estimators import Explainer, find
-
-    settings, again = experiment.degrade, isinstance(find(estimator), Explainer)
+    settings, again = experiment.degrade, explains(estimator)
     modes = settings.modes if again else settings.fixed_modes
     return [(fill, mode) for fill in fills(experiment, estimator) for mode in modes
             if mode != RECURSIVE or fill == settings.fill]
@@ -217,11 +227,9 @@ def chains(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
 
 def retrained(experiment: Experiment, names: Sequence[str]) -> tuple[str, ...]:
     """The estimators whose rankings are retrained: those asked for, each that explains a network with its surrogate."""
-    from roar.estimators import Explainer, find
-
     if SURROGATES not in experiment.retrain.controls:
         return tuple(names)
-    pairs = [(name, f"{SURROGATES}({name})") if isinstance(find(name), Explainer) else (name,) for name in names]
+    pairs = [(name, f"{SURROGATES}({name})") if explains(name) else (name,) for name in names]
     return tuple(dict.fromkeys(name for pair in pairs for name in pair))
 
 

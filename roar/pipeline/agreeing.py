@@ -47,8 +47,9 @@ def _tasks(session: Session, rankings: Sequence[Ranking]) -> Iterator[Task]:
         if len(own) > 1:
             yield _task(session, "estimators", [model], [[(model, ranking) for ranking in own]])
     for models in plan.seed_groups(session.models):
-        own = [(model, ranking) for model in models for ranking in _of(model, rankings) if ranking.model is not None]
-        groups = [[one for one in own if one[1].estimator == name] for name in sorted({r.estimator for _, r in own})]
+        explained = [(model, ranking) for model in models for ranking in _of(model, rankings) if ranking.explains]
+        names = sorted({ranking.estimator for _, ranking in explained})
+        groups = [[one for one in explained if one[1].estimator == name] for name in names]
         if groups:
             yield _task(session, "seeds", models, groups)
 

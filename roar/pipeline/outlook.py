@@ -46,7 +46,8 @@ def overview(session: Session) -> Overview:
     shards = rankings * sum(len(shards_of(session, split)) for split in SPLITS)
     kinds = sum(len(plan.kinds_of_cells(experiment, name)) for name in names)
     seeds = models * experiment.retrain.seeds
-    return Overview(models, rankings, shards, seeds * (1 + _steps(session) * kinds), seeds * len(_ranked_again(session)))
+    jobs = seeds * (1 + _steps(session) * kinds)
+    return Overview(models, rankings, shards, jobs, seeds * len(_ranked_again(session)))
 
 
 def _steps(session: Session) -> int:
