@@ -62,7 +62,7 @@ def explained_networks(store: Store) -> pd.DataFrame:
     for path in store.files.list("models"):
         folder, _, name = path.rpartition("/")
         manifest = store.manifest(folder) if name == MANIFEST else None
-        if manifest is not None:
+        if manifest is not None and "labels" not in manifest["facts"]:  # shuffled ones are only a sanity check's
             facts = {"model": manifest["facts"].get("name"), **manifest["facts"]}
             source = folder.split("/")[1].rpartition("-")[0]
             rows.append({column: facts.get(column) for column in MODEL_COLUMNS} | {"source": source, "folder": folder})

@@ -71,7 +71,8 @@ def _numbers(name: str) -> Callable[[Any], list[float]]:
 
 
 PANELS = {"source": "Images", "model": "Network to be explained", "estimators": "Estimators", "degrade": "Removal",
-          "retrain": "Retraining", "compute": "Where the work runs", "": "Where the work runs"}
+          "retrain": "Retraining", "sanity": "Randomisation", "compute": "Where the work runs",
+          "": "Where the work runs"}
 
 FLAGS = (
     Flag("--source", "source", "name", str, "digits, cifar10, ..., parquet:PATH or folder:PATH."),
@@ -100,7 +101,8 @@ FLAGS = (
     Flag("--shard-size", "estimators", "shard_size", int, "Images per shard."),
     Flag("--threshold", "degrade", "thresholds", list[str], "Percent of pixels replaced, repeatable or with commas.",
          _numbers("--threshold")),
-    Flag("--mode", "degrade", "modes", list[str], "roar: replace the most important; kar: the least.", split_words),
+    Flag("--mode", "degrade", "modes", list[str], "roar: replace the most important; kar: the least; "
+         "recursive: the most important, ranked again after every threshold.", split_words),
     Flag("--fill", "degrade", "fill", str, "What replaces a pixel."),
     Flag("--seeds", "retrain", "seeds", int, "Trainings per cell."),
     Flag("--epochs", "retrain", "epochs", int, "Epochs of a retraining."),
@@ -114,6 +116,10 @@ FLAGS = (
          "scratch; or fine-tune, head-only: the explained network is trained further."),
     Flag("--control", "retrain", "controls", list[str],
          "Retrain beside every estimator: mask-only, random-blurred; repeatable or with commas.", split_words),
+    Flag("--randomise", "sanity", "kinds", list[str],
+         "cascading (layers from the output on), independent (one at a time), labels (trained on shuffled ones).",
+         split_words),
+    Flag("--steps", "sanity", "steps", int, "Draw the layers anew in at most so many steps."),
     Flag("--train-epochs", "train", "epochs", int, "Epochs of the network to be explained."),
     Flag("--train-recipe", "train", "recipe", str, "Recipe of the network to be explained."),
     Flag("--executor", "compute", "executor", str, "ray, or serial: everything in this process, without Ray."),

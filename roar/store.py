@@ -149,11 +149,13 @@ class Store:
         return curves(with_shared(self.results()))
 
     def leaderboard(self) -> pd.DataFrame:
-        """One row per estimator: its area against each control, paired by seed, and its rank with interval."""
+        """One row per estimator: its area against each control, paired by seed, its rank with interval, and what its
+        sanity checks say."""
         from roar.analysis.leaderboard import leaderboard
+        from roar.analysis.sanity import with_sanity
         from roar.analysis.shared import with_shared
 
-        return leaderboard(with_shared(self.results()))
+        return with_sanity(leaderboard(with_shared(self.results())), self.sanity())
 
     def compare(self, a: str, b: str) -> pd.DataFrame:
         """Estimator ``a`` against ``b``, at each threshold and over all of them, in accuracy points."""
@@ -169,6 +171,13 @@ class Store:
 
         return beyond_controls(with_shared(self.results()))
 
+    def faithfulness(self) -> pd.DataFrame:
+        """One row per estimator: the area between its curve and random's, relative to all there is to lose."""
+        from roar.analysis.faithfulness import faithfulness
+        from roar.analysis.shared import with_shared
+
+        return faithfulness(with_shared(self.results()))
+
     def per_class(self) -> pd.DataFrame:
         """One row per cell and class of the images."""
         from roar.analysis.classes import per_class
@@ -183,11 +192,23 @@ class Store:
 
         return read_deletion(self)
 
+    def deletion_areas(self) -> pd.DataFrame:
+        """One row per network, estimator, mode, fill and measure: the area of its deletion curve, and over random's."""
+        from roar.deletion import read_deletion_areas
+
+        return read_deletion_areas(self)
+
     def ranking_agreement(self) -> pd.DataFrame:
         """One row per pair of rankings, measure and threshold: how far they name the same pixels."""
         from roar.ranking_agreement import read_ranking_agreement
 
         return read_ranking_agreement(self)
+
+    def sanity(self) -> pd.DataFrame:
+        """One row per estimator, randomised network, measure and threshold: does the estimator notice?"""
+        from roar.sanity import read_sanity
+
+        return read_sanity(self)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: where the store is, how much is in it, and the leaderboard if there is one."""

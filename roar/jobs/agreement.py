@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from roar.jobs.similarity import Similarity, averages, every_two, images_at_a_time
+from roar.jobs.similarity import Similarity, averages, every_two, image_table, images_at_a_time, joined
 from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.tables import parquet_bytes
 from roar.shards import RankFolder, RankReader
@@ -65,7 +65,8 @@ class Agreer:
                 own = Similarity(found.spearman[:, a, b], found.iou[:, a, b])
                 pairs.append(_named(group[a], group[b]) | {"averages": averages(own, work.thresholds, pixels)})
                 values.append(own)
-        files = {PAIRS: _pairs(work.row, pairs), IMAGES: _images(self.indices, pairs, values, len(work.thresholds))}
+        words = {name: [pair[name] for pair in pairs] for name in ("model", "estimator", "other_model", "other")}
+        files = {PAIRS: _pairs(work.row, pairs), IMAGES: parquet_bytes(image_table(words, self.indices, values))}
         entries = {name: file_entry(data) for name, data in files.items()}
         members = [{key: value for key, value in asdict(member).items() if key != "where"}
                    for group in work.groups for member in group]
@@ -82,8 +83,7 @@ class Agreer:
             parts.append(every_two(rankings, thresholds))
             pixels = rankings[0].shape[1]
             desk.tell((place[0] + (block[-1] + 1) / len(self.indices)) / place[1], f"{len(group)} rankings")
-        return Similarity(np.concatenate([part.spearman for part in parts]),
-                          np.concatenate([part.iou for part in parts])), pixels
+        return joined(parts), pixels
 
     def _blocks(self, readers: Sequence[RankReader]) -> Iterator[np.ndarray]:
         """Positions of images whose rankings are compared at a time."""
@@ -106,19 +106,3 @@ def _pairs(row: dict[str, Any], pairs: Sequence[dict[str, Any]]) -> bytes:
     return parquet_bytes(pa.Table.from_pylist([
         {**row, **{key: value for key, value in pair.items() if key != "averages"}, **measured}
         for pair in pairs for measured in pair["averages"]]))
-
-
-def _images(indices: np.ndarray, pairs: Sequence[dict[str, Any]], values: Sequence[Similarity],
-            thresholds: int) -> bytes:
-    """A row for each pair and image: its correlation and, in the order of the thresholds, its overlaps."""
-    import pyarrow as pa
-
-    count = len(indices)
-    words = {name: pa.array(np.repeat([pair[name] for pair in pairs], count)).dictionary_encode()
-             for name in ("model", "estimator", "other_model", "other")}
-    columns = {**words, "index": pa.array(np.tile(indices, len(pairs)), pa.int64()),
-               "spearman": pa.array(np.concatenate([own.spearman for own in values]), pa.float32())}
-    if thresholds:
-        overlaps = np.concatenate([own.iou for own in values]).astype(np.float32)
-        columns["iou"] = pa.FixedSizeListArray.from_arrays(pa.array(overlaps.reshape(-1)), thresholds)
-    return parquet_bytes(pa.table(columns))

@@ -6,15 +6,18 @@ images are taken at a time nor on the order of the sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from roar.datasets.degradation import replaced_count
 from roar.errors import EstimatorError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Floats = npt.NDArray[np.float64]
 SPEARMAN, IOU = "spearman", "iou"
@@ -65,8 +68,20 @@ def every_two(rankings: Sequence[np.ndarray], thresholds: Sequence[float]) -> Si
 
 def one_by_one(first: np.ndarray, second: np.ndarray, thresholds: Sequence[float]) -> Similarity:
     """Two rankings ``[n, P]`` of the same n images, as :func:`every_two`: ``[n]``."""
+    _ = _shape([first, second])
+    size = images_at_a_time(2, max(1, first.shape[1]))
+    return joined([_two(first[start:start + size], second[start:start + size], thresholds)
+                   for start in range(0, max(1, len(first)), size)])
+
+
+def _two(first: np.ndarray, second: np.ndarray, thresholds: Sequence[float]) -> Similarity:
     found = every_two([first, second], thresholds)
     return Similarity(found.spearman[:, 0, 1], found.iou[:, 0, 1])
+
+
+def joined(parts: Sequence[Similarity]) -> Similarity:
+    """Those of some images after those of others."""
+    return Similarity(np.concatenate([part.spearman for part in parts]), np.concatenate([part.iou for part in parts]))
 
 
 def images_at_a_time(rankings: int, pixels: int) -> int:
@@ -112,14 +127,40 @@ def _summary(values: Floats) -> dict[str, Any]:
     return {"mean": mean, "std": std, "n": n, "ci_low": mean - half, "ci_high": mean + half}
 
 
+def image_table(words: Mapping[str, Sequence[str]], indices: np.ndarray, values: Sequence[Similarity]) -> pa.Table:
+    """A row for each comparison and image: its correlation and, in the order of the thresholds, its overlaps.
+
+    Args:
+        words: columns that tell the comparisons apart, a word for each.
+        indices: positions of the images in their split, int64 ``[n]``.
+        values: of each comparison, over the n images.
+    """
+    import pyarrow as pa
+
+    count = len(indices)
+    columns = {name: pa.array(np.repeat(own, count)).dictionary_encode() for name, own in words.items()}
+    columns |= {"index": pa.array(np.tile(indices, len(values)), pa.int64()),
+                "spearman": pa.array(np.concatenate([own.spearman for own in values]), pa.float32())}
+    overlaps = np.concatenate([own.iou for own in values]).astype(np.float32)
+    if overlaps.shape[1]:
+        columns["iou"] = pa.FixedSizeListArray.from_arrays(pa.array(overlaps.reshape(-1)), overlaps.shape[1])
+    return pa.table(columns)
+
+
 def _stacked(rankings: Sequence[np.ndarray]) -> np.ndarray:
     """``[n, E, P]``"""
+    _ = _shape(rankings)
+    return np.stack(rankings, axis=1)
+
+
+def _shape(rankings: Sequence[np.ndarray]) -> tuple[int, ...]:
+    """``[n, P]``, which all have."""
     shapes = sorted({ranks.shape for ranks in rankings})
     if len(shapes) != 1:
         raise EstimatorError(f"Rankings are compared image by image and pixel by pixel, and these have "
                              f"{' and '.join(f'{n} images of {p} pixels' for n, p in shapes)}; rank the same images with "
                              "one estimators.unit.")
-    return np.stack(rankings, axis=1)
+    return shapes[0]
 
 
 def _centred_places(ranks: np.ndarray) -> Floats:

@@ -6,7 +6,8 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from roar import models
 from roar.datasets import Normalisation
@@ -19,11 +20,12 @@ from roar.jobs.resuming import Curve, train_resumably
 from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.training import TrainingLog, evaluate, logits
 from roar.models.regularizers import parse
-from roar.seeds import derive
+from roar.seeds import derive, random_order
 from roar.store import MANIFEST, file_entry, manifest_bytes
 
 WEIGHTS = "weights.safetensors"
 HISTORY = "history.parquet"
+SHUFFLED = "shuffled"  # labels
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class TrainModel:
     weights: str | None = None  # a file
     normalise_mean: tuple[float, ...] | None = None
     normalise_std: tuple[float, ...] | None = None
+    shuffled: bool = False  # trained on the training labels in another order, from which nothing can be learned
 
 
 def build(network: Network, seed: int | None = None) -> nn.Module:
@@ -79,6 +82,7 @@ class Trainer:
             "weights": models.weights_hash(network.state_dict()),
             "normalise_mean": normalisation.mean, "normalise_std": normalisation.std,
             **({"batch_parts": log.parts} if log.parts > 1 else {}),
+            **(self._fitted(network, work, normalisation) if work.shuffled else {}),
         }
         files = {WEIGHTS: models.weights_bytes(network.state_dict()), HISTORY: _history(log, on_test)}
         entries = {name: file_entry(data) for name, data in files.items()}
@@ -91,10 +95,23 @@ class Trainer:
         network = build(work.network, derive(work.root_seed, "explained initial weights", work.seed)).to(self.device)
         test = self.test_images
         curve = Curve(lambda: loss_and_accuracy(logits(network, test.images, normalisation), test.labels))
-        log = train_resumably(network, self.train_images.images, self.train_images.labels, work.recipe, normalisation,
+        log = train_resumably(network, self.train_images.images, self._labels(work), work.recipe, normalisation,
                               derive(work.root_seed, "explained training", work.seed), desk,
                               parse(work.network.regularizer), curve)
         return network, log, curve.rows
+
+    def _labels(self, work: TrainModel) -> Tensor:
+        """The training labels, int64 ``[N]``; shuffled ones are a permutation, so every class keeps its number."""
+        labels = self.train_images.labels
+        if not work.shuffled:
+            return labels
+        order = random_order(derive(work.root_seed, "shuffled labels", work.seed), 0, len(labels))
+        return labels[torch.from_numpy(order).to(labels.device)]
+
+    def _fitted(self, network: nn.Module, work: TrainModel, normalisation: Normalisation) -> dict[str, Any]:
+        """How far a network fitted the shuffled labels: accuracy on the training images, not augmented, in [0, 1]."""
+        fitted = evaluate(network, self.train_images.images, self._labels(work), normalisation)
+        return {"labels": SHUFFLED, "train_accuracy": fitted.accuracy}
 
     def _normalisation(self, work: TrainModel) -> Normalisation:
         own = self.statistics.normalisation

@@ -1,6 +1,6 @@
 """The stages in their order, each a function that makes what it needs and is missing.
 
-    prepare -> train -> rank -> degrade | delete | agreement | retrain -> report
+    prepare -> train -> rank -> degrade | delete | agreement | sanity | retrain -> report
 
 A stage asks the store what is done, runs the rest on the executor, and returns what there is now.
 """
@@ -15,6 +15,7 @@ from roar.jobs.job import Job
 from roar.pipeline.agreeing import agreement
 from roar.pipeline.degrading import degrade, delete
 from roar.pipeline.outlook import Forecast, Overview, forecast, overview
+from roar.pipeline.randomising import sanity
 from roar.pipeline.ranking import rank, ranked_estimators
 from roar.pipeline.retraining import retrain
 from roar.pipeline.session import Session, asked_for, prepare
@@ -22,7 +23,7 @@ from roar.pipeline.training import train
 from roar.reporting import Report, write_report
 
 __all__ = ["Forecast", "Overview", "Session", "agreement", "degrade", "delete", "forecast", "overview", "prepare",
-           "rank", "ranked_estimators", "report", "retrain", "train"]
+           "rank", "ranked_estimators", "report", "retrain", "sanity", "train"]
 
 
 @asked_for("report")

@@ -37,14 +37,14 @@ def train(session: Session) -> list[dict[str, Any]]:
             model.settings.normalise_mean, model.settings.normalise_std), (f"{model.folder}/{MANIFEST}",))
             for model in missing]
         with running(session, "train", len(tasks), "models") as watcher:
-            stage = Stage("train", open_worker, shared_images(session), tasks, _training_threads(session))
+            stage = Stage("train", open_worker, shared_images(session), tasks, training_threads(session))
             execute(session, stage, watcher)
         watcher.raise_first(ModelError)
     manifests = [store.manifest(model.folder) for model in session.models]
     return [manifest for manifest in manifests if manifest is not None]
 
 
-def _training_threads(session: Session) -> float:
+def training_threads(session: Session) -> float:
     """Threads for one network to be explained: the machine's, shared by the models; one does best on small images."""
     if session.source.height * session.source.width < _SMALL:
         return session.experiment.compute.cpus_per_job
