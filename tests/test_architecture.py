@@ -36,7 +36,7 @@ ALLOWED = {
     "analysis": GROUND,
     "plan": GROUND | {"datasets", "models", "estimators", "jobs"},
     "degraded": GROUND | {"datasets", "plan"},
-    "deletion": GROUND | {"stored_frames"},
+    "deletion": GROUND | {"analysis", "stored_frames"},
     "ranking_agreement": GROUND | {"stored_frames"},
     "sanity": GROUND | {"stored_frames"},
     "stored_frames": GROUND,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from safetensors.torch import load
@@ -12,6 +13,7 @@ from roar.datasets import Normalisation
 from roar.datasets.degradation import degrade
 from roar.datasets.fills import FillContext
 from roar.errors import TrainingError
+from roar.experiment import Recipe
 from roar.jobs.images import Images, Statistics, as_tensor, read_images, read_statistics
 from roar.jobs.job import HEAD_ONLY, Job
 from roar.jobs.packing import evaluate_packed, train_packed
@@ -21,7 +23,7 @@ from roar.jobs.streaming import Cell, Stream
 from roar.jobs.train_model import build
 from roar.jobs.training import Evaluation, TrainingLog, evaluate
 from roar.models import head_only
-from roar.models.regularizers import parse
+from roar.models.regularizers import Regularizer, parse
 from roar.results import result_file
 from roar.seeds import derive
 from roar.shards import RankReader
@@ -74,33 +76,26 @@ class Retrainer:
         train_images, test_images = self._degraded(work, job, desk)
         network, normalisation = self._network(work, job), self._normalisation(job)
         log = train_resumably(network, train_images, self.train_images.labels, job.recipe, normalisation,
-                              _training_seed(work, job), desk, parse(job.network.regularizer),
+                              training_seed(work.root_seed, job), desk, parse(job.network.regularizer),
                               prepare=job.start is None)
         return log, evaluate(network, test_images, self.test_images.labels, normalisation)
 
     def _packed(self, work: Retrain, desk: Desk) -> list[Trained]:
-        first, count = work.jobs[0], len(work.jobs)
-        normalisation = self._normalisation(first)
+        first = work.jobs[0]
 
         def on_epoch(epoch: int, loss: float) -> None:
             desk.tell(epoch / first.recipe.epochs, f"epoch {epoch}, loss {loss:.3f}")
 
-        full = [*work.jobs, *[work.jobs[-1]] * (-count % work.pack)]
-        images = [self._degraded(work, job, desk) for job in full]
-        networks = [self._network(work, job) for job in full]
-        logs = train_packed(networks, [train for train, _ in images], self.train_images.labels, first.recipe,
-                            normalisation, [_training_seed(work, job) for job in full], work.pack,
-                            on_epoch, parse(first.network.regularizer))
-        whole = [i for i, log in enumerate(logs) if isinstance(log, TrainingLog)]
-        found = evaluate_packed([networks[i] for i in whole], [images[i][1] for i in whole], self.test_images.labels,
-                                normalisation, work.pack) if whole else []
-        evaluations = dict(zip(whole, found, strict=True))
-        return [(logs[i], evaluations.get(i)) for i in range(count)]
+        images = [self._degraded(work, job, desk) for job in work.jobs]
+        networks = [self._network(work, job) for job in work.jobs]
+        seeds = [training_seed(work.root_seed, job) for job in work.jobs]
+        return trained_packed(networks, images, self.train_images.labels, self.test_images.labels, first.recipe,
+                              self._normalisation(first), seeds, work.pack, on_epoch, parse(first.network.regularizer))
 
     def _network(self, work: Retrain, job: Job) -> nn.Module:
         """With the initial weights of its seed, or with those of the explained network for every seed."""
         if job.start is None:
-            return build(job.network, derive(work.root_seed, "initial weights", job.row["seed"])).to(self.device)
+            return fresh_network(work.root_seed, job).to(self.device)
         network = build(job.network)
         network.load_state_dict(load(self.shared(job.start.model)))
         if job.start.variant == HEAD_ONLY:
@@ -131,6 +126,31 @@ class Retrainer:
         return degrade(images.images, as_tensor(ranks).to(images.images.device), *how)
 
 
+def trained_packed(networks: Sequence[nn.Module], images: Sequence[tuple[Tensor | Stream, Tensor | Stream]],
+                   labels: Tensor, test_labels: Tensor, recipe: Recipe, normalisation: Normalisation,
+                   seeds: Sequence[int], pack: int, on_epoch: Callable[[int, float], None],
+                   regularizer: Regularizer) -> list[Trained]:
+    """Train networks side by side in full packs, each on its own training images, and evaluate each on its own test
+    images; a network that diverges has an error in the place of its log, and no evaluation."""
+    full = [*range(len(networks)), *[len(networks) - 1] * (-len(networks) % pack)]
+    logs = train_packed([networks[i] for i in full], [images[i][0] for i in full], labels, recipe, normalisation,
+                        [seeds[i] for i in full], pack, on_epoch, regularizer)
+    whole = [i for i in full if isinstance(logs[i], TrainingLog)]
+    found = evaluate_packed([networks[i] for i in whole], [images[i][1] for i in whole], test_labels, normalisation,
+                            pack) if whole else []
+    evaluations = dict(zip(whole, found, strict=True))
+    return [(logs[i], evaluations.get(i)) for i in range(len(networks))]
+
+
+def fresh_network(root_seed: int, job: Job) -> nn.Module:
+    """With the initial weights of the job's seed."""
+    return build(job.network, derive(root_seed, "initial weights", job.row["seed"]))
+
+
+def training_seed(root_seed: int, job: Job) -> int:
+    return derive(root_seed, "training", job.row["seed"])
+
+
 def row_file(job: Job, n_test: int, log: TrainingLog | TrainingError | str, found: Evaluation | None = None,
              device: str = "", seconds: float | None = None) -> tuple[str, bytes]:
     """The path and the bytes of a job's row; ``log`` is the reason where it failed."""
@@ -154,7 +174,3 @@ def _cell(job: Job) -> tuple[object, ...] | None:
     """What decides the images that a job sees; ``None`` where nothing is replaced."""
     row = job.row
     return None if job.ranking is None else (job.ranking, row["mode"], row["fill"], row["threshold"])
-
-
-def _training_seed(work: Retrain, job: Job) -> int:
-    return derive(work.root_seed, "training", job.row["seed"])

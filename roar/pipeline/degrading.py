@@ -29,7 +29,7 @@ def delete(session: Session) -> list[str]:
                    "estimator": ranking.estimator}
             folders.append(folder)
             tasks.append(Task(folder, Delete(
-                folder, identity, row, ranking.folder, settings.modes, settings.fill,
+                folder, identity, row, ranking.folder, settings.fixed_modes, settings.fill,
                 tuple(sorted({0.0, *settings.thresholds})), model.folder, model.network,
                 model_normalisation(session, model), experiment.seed), (f"{folder}/{MANIFEST}",)))
     keep_plan(session, "delete", folders)
@@ -51,7 +51,7 @@ def degrade(session: Session) -> list[str]:
     settings, images = session.experiment.degrade, len(session.source.train) + len(session.source.test)
     rankings, cells = rank(session), {}
     for ranking in rankings:
-        for mode in settings.modes:
+        for mode in settings.fixed_modes:
             for threshold in settings.thresholds:
                 identity = {**ranking.identity, "artefact": "degraded", "mode": mode, "fill": settings.fill,
                             "threshold": threshold}
