@@ -319,15 +319,18 @@ def _session(experiment: Experiment) -> Session:
 
 def _print_plan(session: Session) -> None:
     from roar.pipeline import overview
+    from roar.plan import fills, retrained
 
     plan = overview(session)
+    names = retrained(session.experiment, session.estimators)
+    filled = dict.fromkeys(fill for name in names for fill in fills(session.experiment, name))
     source, degraded = session.source, session.experiment.degrade
     print(f"{source.name}: {len(source.train):,} training and {len(source.test):,} test images "
           f"{source.channels}x{source.height}x{source.width}, {source.num_classes} classes\n"
           f"{plan.models} model(s): {'; '.join(dict.fromkeys(model.title for model in session.models))}\n"
-          f"{plan.rankings} rankings in {plan.shards} shards: {', '.join(session.estimators)}\n"
+          f"{plan.rankings} rankings in {plan.shards} shards: {', '.join(names)}\n"
           f"{plan.jobs} trainings: t = {', '.join(f'{t:g}' for t in degraded.thresholds)} %, mode "
-          f"{', '.join(degraded.modes)}, fill {degraded.fill}, {session.experiment.retrain.seeds} seeds per cell"
+          f"{', '.join(degraded.modes)}, fill {' and '.join(filled)}, {session.experiment.retrain.seeds} seeds per cell"
           + (f"; {plan.chains} more begin the chains of mode recursive" if plan.chains else ""))
 
 
@@ -352,7 +355,9 @@ def _print_report(written: Any) -> None:
     from roar.analysis.tables import accuracy_table, caption, plain_table, rich_table, varying
 
     table = varying(accuracy_table(written.curves))
-    if sys.stdout.isatty():
+    if table.empty:
+        print("Nothing was retrained; what is here is of the explained network itself.")
+    elif sys.stdout.isatty():
         from rich.console import Console
 
         Console().print(rich_table(table, note=caption()))

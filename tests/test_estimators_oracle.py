@@ -177,19 +177,20 @@ def test_the_truth_reaches_every_shard_and_models_share_its_rankings(tmp_path: P
                                           expected[ranking.estimator].ranks)
 
 
-def test_streamed_truth_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_streamed_truth_and_streamed_masks_give_the_same_bytes(tmp_path: Path) -> None:
+    retrain = {"seeds": 1, "epochs": 1, "batch_size": 20, "window": 20, "controls": ["mask-only"]}
     kept = []
     for name, compute in (("kept", {}), ("streamed", {"image_budget": 1e-6})):
         root = tmp_path / name
         session = pipeline.prepare(tiny(root, compute={"executor": "serial", **compute},
-                                        train={"epochs": 1, "batch_size": 20, "window": 20}))
+                                        train={"epochs": 1, "batch_size": 20, "window": 20}, retrain=retrain))
         pipeline.retrain(session)
         assert pipeline.ranked_estimators(session) == ("oracle", "oracle-inverted", "random", "oracle-noisy(0.2)",
                                                        "oracle-noisy(0.5)")
         kept.append(({path.relative_to(root): path.read_bytes() for path in root.rglob("part-*.parquet")},
                      session.store.results().drop(columns="train_seconds")))
     assert kept[0][0] == kept[1][0] and len(kept[0][0]) == 5 * (3 + 2)
-    assert kept[0][1].equals(kept[1][1])
+    assert kept[0][1].equals(kept[1][1]) and (kept[0][1]["fill"] == "mask-only").sum() == 4
 
 
 def test_a_mask_of_another_size_stops_ranking_in_one_sentence(tmp_path: Path) -> None:

@@ -227,7 +227,8 @@ def test_the_flag_and_the_setting_are_one(tmp_path: Path, roar: Callable[..., An
     said = roar("run", "--dry-run", "--control", "mask-only,random-blurred", "--limit-train", "60", "--limit-test",
                 "30", "--estimator", "gradient,random", "--threshold", "50", "--seeds", "1", "--executor", "serial")
     assert said.code == 0, said.err
-    assert "3 rankings" in said.out and "\n5 trainings" in said.out  # reference, 3 rankings, 1 mask
+    assert "3 rankings" in said.out and ": gradient, random-blurred(gradient), random\n" in said.out
+    assert "\n5 trainings" in said.out and "fill mean and mask-only" in said.out  # reference, 3 rankings, 1 mask
     said = roar("retrain", "--control", "mask", "--executor", "serial")
     assert said.code == 2 and "'mask-only' or 'random-blurred'" in said.err
     settings = load_experiment(None, {"retrain": {"controls": ["random-blurred", "mask-only", "mask-only"]}}).retrain
@@ -235,6 +236,24 @@ def test_the_flag_and_the_setting_are_one(tmp_path: Path, roar: Callable[..., An
     assert settings.resolve("digits") == load_experiment(None, {}).retrain.resolve("digits")
     assert "controls" not in load_experiment(None, {}).model_dump()["retrain"]
     assert settings.model_dump()["controls"] == ("mask-only", "random-blurred")
+
+
+def test_without_controls_every_key_is_what_it_was(tmp_path: Path) -> None:
+    """Keys of the first format with seals, for the digits of scikit-learn and the settings by default."""
+    from roar import plan
+    from roar.experiment import portable
+    from roar.plans import Plan
+
+    session = pipeline.prepare(load_experiment(None, {"store": str(tmp_path / "store")}))
+    (model,), source, experiment = session.models, session.source, session.experiment
+    rankings = [plan.ranking(experiment, source, name, model, "abc") for name in ("gradient", "sobel")]
+    assert [ranking.folder for ranking in rankings] == [
+        "rankings/digits-a28c491a27/simplecnn-061a10787b97/gradient-2d9f5565a874",
+        "rankings/digits-a28c491a27/controls/sobel-76c76658aefe"]
+    jobs = plan.jobs(experiment, source, model, rankings, {})
+    assert [job.key for job in jobs[:4]] == ["528f18a9650b", "8de9a21a311b", "febb06e1bdc0", "3366ff0686d6"]
+    asked = portable(experiment, session.estimators)
+    assert Plan("retrain", source.name, source.fingerprint, source.class_names, asked).key == "07ef09eaccb1"
 
 
 def test_show_draws_a_surrogate(ranked: Any) -> None:

@@ -57,6 +57,7 @@ class Ranker:
     statistics: Statistics
     splits: dict[str, Images] = field(default_factory=dict)
     loaded: tuple[str, nn.Module] | None = None
+    spectra: dict[str, np.ndarray] = field(default_factory=dict)  # by shared name; each takes a pass over a ranking
 
     def __call__(self, work: RankShard, desk: Desk) -> Product:
         if work.split not in self.splits:
@@ -69,7 +70,7 @@ class Ranker:
             self._network(work), pictures, labels, indices, work.normalisation, list(work.folders),
             work.settings, work.root_seed, work.split, device=self.device, memory_budget=work.memory_budget,
             channel_mean=self.statistics.mean.numpy(), num_classes=work.network.num_classes if work.network else None,
-            truth=self._truth(work), spectra={name: self.shared(kept) for name, kept in work.spectra.items()},
+            truth=self._truth(work), spectra=self._spectra(work),
             on_progress=lambda done, total: desk.tell(done / max(1, total), f"{work.split} shard {work.number}"))
         files, facts = {}, {}
         for name, folder in work.folders.items():
@@ -80,6 +81,13 @@ class Ranker:
             files[path] = shard_bytes(indices, labels, np.asarray(found.targets), found.ranks, description)
             facts[path] = {**file_entry(files[path]), **description}
         return Product(files, {"shards": facts, "images": len(indices)})
+
+    def _spectra(self, work: RankShard) -> dict[str, np.ndarray]:
+        """The spectrum of each surrogate's estimator, by the surrogate's name."""
+        for shared in work.spectra.values():
+            if shared not in self.spectra:
+                self.spectra[shared] = self.shared(shared)
+        return {name: self.spectra[shared] for name, shared in work.spectra.items()}
 
     def _truth(self, work: RankShard) -> np.ndarray | None:
         """The informative pixels of the shard, bool ``[n, H, W]``; ``None`` where no oracle asks for them."""
