@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 Roar = Callable[..., Any]
-COMMANDS = ["run", "train", "rank", "degrade", "retrain", "report", "status", "verify", "merge", "clean"]
+COMMANDS = ["run", "train", "rank", "degrade", "agreement", "sanity", "retrain", "report", "status",
+            "verify", "merge", "clean"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

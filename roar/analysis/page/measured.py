@@ -7,6 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from roar.analysis.figures.matrix import luminance
+from roar.analysis.figures.ranking_agreement import shown
 from roar.analysis.figures.style import spread
 from roar.analysis.names import order
 from roar.analysis.page import svg
@@ -35,7 +36,8 @@ def agreement_chart(one: Agreement) -> Markup:
     if np.isfinite(one.other_seeds).any():
         body.append(_slanted(right + 10 + CELL / 2, CELL * count + 18, "other seeds"))
     label = f"Rank correlation of {count} estimators' rankings over {one.images} test images; the numbers are in the cells"
-    return svg.chart(right + CELL + 20, CELL * count + 24 + room * _SLANT, label, body, "wide always")
+    wide = max(760.0, right + CELL + 20)  # a chart fills its column, and few cells should not grow
+    return svg.chart(wide, CELL * count + 24 + room * _SLANT, label, body, "wide always")
 
 
 def _cell(x: float, y: float, value: float, said: str) -> list[Markup]:
@@ -44,11 +46,10 @@ def _cell(x: float, y: float, value: float, said: str) -> list[Markup]:
     stops = np.array(list(_RAMP), dtype=np.float64)
     colour = [round(float(np.interp(value, stops, [rgb[i] for rgb in _RAMP.values()]))) for i in range(3)]
     ink = "#000" if luminance(np.array(colour) / 255) > 0.18 else "#fff"
-    shown = svg.signed(value, 2).lstrip("+")
     return [Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" style="fill:rgb({},{},{})"><title>{}: {}'
-                   "</title></rect>").format(x, y, CELL - 1, CELL - 1, *colour, said, shown),
+                   "</title></rect>").format(x, y, CELL - 1, CELL - 1, *colour, said, shown(value)),
             Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle" style="fill:{};font-size:9px">{}</text>').format(
-                x + CELL / 2 - 0.5, y + CELL / 2 + 3, ink, shown)]
+                x + CELL / 2 - 0.5, y + CELL / 2 + 3, ink, shown(value))]
 
 
 def _slanted(x: float, y: float, words: str) -> Markup:
