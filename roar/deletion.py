@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from roar.store import Store
+from roar.store import MANIFEST, Store
 from roar.stored_frames import read_frames
 
 if TYPE_CHECKING:
@@ -34,3 +36,32 @@ def read_deletion(store: Store) -> pd.DataFrame:
     frame = read_frames(store, FOLDER, "curves.parquet", list(COLUMNS))
     keys = ["source", "model", "regularizer", "estimator", "mode", "fill", "threshold"]
     return frame[list(COLUMNS)].astype(COLUMNS).drop_duplicates(keys).sort_values(keys, ignore_index=True)
+
+
+def read_deletion_images(store: Store) -> Iterator[pd.DataFrame]:
+    """Every test image in every cell, one artefact at a time, so that memory holds no more than one.
+
+    Yields:
+        For each explained network and estimator a row per mode, threshold and image: ``source``, ``model``,
+        ``regularizer``, ``estimator``, ``mode``, ``fill``, ``index`` (of the image), ``threshold`` (percent),
+        ``correct`` (bool) and ``probability`` (of the class that was explained).
+
+    Raises:
+        DamagedArtefactError: a file is not what was written.
+    """
+    import pandas as pd
+
+    for path in sorted(store.files.list(FOLDER)):
+        folder, _, name = path.rpartition("/")
+        manifest = store.manifest(folder) if name == MANIFEST else None
+        if manifest is not None:
+            named = {key: manifest["facts"][key] for key in ("source", "model", "regularizer", "estimator")}
+            images = pd.read_parquet(io.BytesIO(store.read_file(folder, "images.parquet")))
+            yield images.assign(**named, fill=manifest["identity"]["fill"])
+
+
+def read_deletion_areas(store: Store) -> pd.DataFrame:
+    """One row per network, estimator, mode, fill and measure: its area, paired with random's image by image."""
+    from roar.analysis.deletion import image_areas
+
+    return image_areas(lambda: read_deletion_images(store))

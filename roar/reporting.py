@@ -10,12 +10,13 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from roar.deletion import read_deletion
+from roar.deletion import read_deletion, read_deletion_areas
 from roar.errors import AnalysisError, UnknownNameError
 from roar.gallery import read_gallery
 from roar.plans import class_names
 from roar.ranking_agreement import read_ranking_agreement
 from roar.results import finished_jobs, read_results
+from roar.sanity import read_sanity
 from roar.status import read_status
 from roar.store import Store, versions
 
@@ -27,6 +28,9 @@ FOLDER = "reports"
 PAGE = "report.html"
 MEASURED: dict[str, Callable[[Store], pd.DataFrame]] = {  # tables that need no retraining
     "ranking-agreement": read_ranking_agreement,
+    "sanity": read_sanity,
+    "deletion": read_deletion,
+    "deletion-areas": read_deletion_areas,
 }
 
 
@@ -62,19 +66,33 @@ def _write_measured(store: Store, frame: pd.DataFrame, written: dict[str, bytes]
 def _agreement_files(frame: pd.DataFrame) -> dict[str, bytes]:
     from roar.analysis import figures
 
-    return _measured_files("agreement", frame, lambda: figures.agreement_heatmap(frame))
+    return _measured_files("agreement.csv", frame, {"agreement.svg": lambda: figures.agreement_heatmap(frame)})
 
 
-def _measured_files(name: str, frame: pd.DataFrame, *makers: Callable[[], Figure]) -> dict[str, bytes]:
+def write_sanity(store: Store) -> Measured:
+    """Write the sanity checks below ``reports/``: their table, and their figures where there are some to draw."""
+    frame = read_sanity(store)
+    return _write_measured(store, frame, _sanity_files(frame))
+
+
+def _sanity_files(frame: pd.DataFrame) -> dict[str, bytes]:
+    from roar.analysis import figures
+
+    return _measured_files("sanity.csv", frame, {
+        "sanity.svg": lambda: figures.sanity_curves(frame),
+        "sanity-iou.svg": lambda: figures.sanity_curves(frame, "iou")})
+
+
+def _measured_files(table: str, frame: pd.DataFrame, makers: dict[str, Callable[[], Figure]]) -> dict[str, bytes]:
     """A table and its figures by their names; none where nothing was measured."""
     from roar.analysis.figures import render
 
     if frame.empty:
         return {}
-    files = {f"{name}.csv": frame.to_csv(index=False).encode()}
-    for number, make in enumerate(makers):
+    files = {table: frame.to_csv(index=False).encode()}
+    for name, make in makers.items():
         try:
-            files[f"{name}{'' if number == 0 else f'-{number + 1}'}.svg"] = render(make(), "svg")
+            files[name] = render(make(), "svg")
         except AnalysisError:  # too little to draw it from
             continue
     return files
@@ -88,32 +106,37 @@ def write_report(store: Store, jobs: Collection[str] | None = None, experiment: 
         experiment: the experiment as TOML, shown on the page so that it can be run again.
 
     Raises:
-        AnalysisError: there is no result.
+        AnalysisError: there is neither a result nor a deletion curve.
     """
     from roar.analysis.curves import curves
 
     results = results_of(store, jobs)
     table = curves(results)
     deletion = read_deletion(store)
-    written = {**_tables(results, table, deletion), **dict(_figures(results, table, deletion)),
-               **_agreement_files(read_ranking_agreement(store)),
+    sanity = read_sanity(store)
+    board = _leaderboard(results, sanity)
+    written = {**_tables(results, table, board), **dict(_figures(results, table, deletion, board)),
+               **_agreement_files(read_ranking_agreement(store)), **_sanity_files(sanity),
+               **_deletion_files(deletion, read_deletion_areas(store)),
                PAGE: page(store, results, deletion, experiment).encode()}
     for name, data in written.items():
         store.files.write(f"{FOLDER}/{name}", data)
-    shown = ("results.csv", "curves.csv", "leaderboard.csv", "accuracy.svg", PAGE)
-    return Report(results.drop_duplicates("job"), table, [f"{store.location}/{FOLDER}/{name}" for name in shown])
+    shown = ("results.csv", "curves.csv", "leaderboard.csv", "accuracy.svg", "deletion-areas.csv",
+             "deletion-curves.svg", PAGE)
+    return Report(results.drop_duplicates("job"), table,
+                  [f"{store.location}/{FOLDER}/{name}" for name in shown if name in written])
 
 
 def results_of(store: Store, jobs: Collection[str] | None = None) -> pd.DataFrame:
     """The results to report; jobs that several models share stand at each of them.
 
     Raises:
-        AnalysisError: there is none.
+        AnalysisError: there is none, and no deletion curve either, which needs no result.
     """
     from roar.analysis.shared import with_shared
 
     results = read_results(store.files, jobs)
-    if results.empty:
+    if results.empty and read_deletion(store).empty:
         raise AnalysisError(f"There is no result in '{store.location}' to report; "
                             "`roar run` or `roar retrain` makes some.")
     return with_shared(results)
@@ -124,7 +147,8 @@ def page(store: Store, results: pd.DataFrame, deletion: pd.DataFrame, experiment
     from roar.analysis.page import report_page
 
     return report_page(results, deletion, provenance(store, results, experiment), read_gallery(store),
-                       class_names(store))
+                       class_names(store), read_ranking_agreement(store), read_sanity(store),
+                       read_deletion_areas(store))
 
 
 def one_table(store: Store, name: str, kind: str) -> bytes:
@@ -142,6 +166,8 @@ def one_table(store: Store, name: str, kind: str) -> bytes:
         return render_table(MEASURED[name](store), kind)
     if name not in TABLES:
         raise UnknownNameError("table", name, [*TABLES, *MEASURED])
+    if name == "leaderboard":
+        return render_table(_leaderboard(results_of(store), read_sanity(store)), kind)
     return render_table(table(results_of(store), name), kind)
 
 
@@ -186,32 +212,36 @@ def provenance(store: Store, results: pd.DataFrame, experiment: str) -> dict[str
     }
 
 
-def _tables(results: pd.DataFrame, table: pd.DataFrame, deletion: pd.DataFrame) -> dict[str, bytes]:
+def _tables(results: pd.DataFrame, table: pd.DataFrame, board: pd.DataFrame) -> dict[str, bytes]:
     from roar.analysis.beyond import beyond_controls
-    from roar.analysis.leaderboard import leaderboard
 
+    if results.empty:
+        return {}
     buffer = io.BytesIO()
     once = results.drop_duplicates("job")
     once.to_parquet(buffer, index=False)
     flat = once.drop(columns="class_accuracy", errors="ignore")
-    frames = {"results.csv": flat, "curves.csv": table, "leaderboard.csv": leaderboard(results)}
-    measured = {"controls.csv": beyond_controls(results), "deletion.csv": deletion}
-    frames |= {name: frame for name, frame in measured.items() if len(frame)}
+    frames = {"results.csv": flat, "curves.csv": table, "leaderboard.csv": board}
+    beside = beyond_controls(results)
+    frames |= {"controls.csv": beside} if len(beside) else {}
     return {**{name: frame.to_csv(index=False).encode() for name, frame in frames.items()},
             "results.parquet": buffer.getvalue()}
 
 
-def _figures(results: pd.DataFrame, table: pd.DataFrame, deletion: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
+def _figures(results: pd.DataFrame, table: pd.DataFrame, deletion: pd.DataFrame,
+             board: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
     """Every figure that the results allow, as SVG; the first one as PNG too."""
     from roar.analysis import figures
     from roar.analysis.beyond import control_curves
 
+    if results.empty:
+        return
     main = figures.accuracy_curves(table)
     yield "accuracy.svg", figures.render(main, "svg")
     yield "accuracy.png", figures.render(main, "png")
     makers: dict[str, Callable[[], Figure]] = {
         "matrix.svg": lambda: figures.accuracy_matrix(table),
-        "leaderboard.svg": lambda: figures.leaderboard_intervals(_leaderboard(results)),
+        "leaderboard.svg": lambda: figures.leaderboard_intervals(board),
         "controls.svg": lambda: figures.curves_beside_controls(table, control_curves(results)),
     }
     if len(deletion):
@@ -224,7 +254,19 @@ def _figures(results: pd.DataFrame, table: pd.DataFrame, deletion: pd.DataFrame)
         yield name, figures.render(figure, "svg")
 
 
-def _leaderboard(results: pd.DataFrame) -> pd.DataFrame:
-    from roar.analysis.leaderboard import leaderboard
+def _deletion_files(deletion: pd.DataFrame, areas: pd.DataFrame) -> dict[str, bytes]:
+    """Tables and figure of what needs no retraining."""
+    from roar.analysis import figures
 
-    return leaderboard(results)
+    if deletion.empty:
+        return {}
+    files = _measured_files("deletion.csv", deletion, {
+        "deletion-curves.svg": lambda: figures.deletion_multiples(deletion)})
+    return {**files, "deletion-areas.csv": areas.to_csv(index=False).encode()}
+
+
+def _leaderboard(results: pd.DataFrame, sanity: pd.DataFrame) -> pd.DataFrame:
+    from roar.analysis.leaderboard import leaderboard
+    from roar.analysis.sanity import with_sanity
+
+    return with_sanity(leaderboard(results), sanity)

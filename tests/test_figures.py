@@ -28,6 +28,7 @@ from roar.analysis.figures import (
     curves_beside_controls,
     degraded_gallery,
     deletion_and_roar_curves,
+    deletion_multiples,
     deletion_scatter,
     leaderboard_intervals,
 )
@@ -118,6 +119,9 @@ FIGURES = {
     "critical difference": lambda: critical_difference_diagram(critical_differences(RESULTS)[0]),
     "classes": lambda: class_curves(per_class(RESULTS, NAMES)),
     "deletion curves": lambda: deletion_and_roar_curves(curves(RESULTS), deletion_of(dict.fromkeys(SIX, 0.3))),
+    "deletion multiples": lambda: deletion_multiples(pd.concat([
+        deletion_of(dict.fromkeys(TWENTY, 0.3)), deletion_of(dict.fromkeys(SIX, 0.2), "kar"),
+        deletion_of({"random": 0.2}).assign(fill="noisy-linear")])),
     "deletion scatter": lambda: deletion_scatter(RESULTS, deletion_of(dict.fromkeys(SIX, 0.3))),
     "controls": lambda: curves_beside_controls(curves(RESULTS), control_curves(with_controls(RESULTS))),
     "gallery": lambda: degraded_gallery(Gallery((0.0, 50.0), (GalleryRow("gradient", NAMES[1], IMAGES),))),
@@ -207,3 +211,16 @@ def test_every_curve_stands_between_its_controls_and_random() -> None:
         assert set(lines) == {"random", "itself", "random, as smooth", "mask alone"}
         assert lines["itself"][0] == 0
         assert lines["mask alone"][0] == lines["random, as smooth"][0] == 10
+
+
+def test_deletion_has_a_row_per_metric_and_a_panel_per_family() -> None:
+    figure = FIGURES["deletion multiples"]()
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == [f"deletion, digits · simplecnn: {family}" for family in FAMILY_COLOURS if family in (
+        "gradient", "integrated-gradients", "guided-backprop")] + [
+        "ROAD, digits · simplecnn · fill noisy-linear: controls", "insertion, digits · simplecnn: gradient"]
+    names = {str(line.get_label()) for line in figure.axes[0].get_lines()}
+    assert {"gradient", "vargrad", "random", "sobel"} <= names
+    assert "smoothgrad-ig" not in names
+    with pytest.raises(AnalysisError, match="roar delete"):
+        deletion_multiples(deletion_of({}).iloc[:0])

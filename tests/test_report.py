@@ -205,6 +205,18 @@ def test_the_page_lays_every_curve_beside_its_controls() -> None:
     assert "controls" not in {a.get("data-estimator") for _, a in page.tags}
 
 
+def test_recursive_roar_has_its_panel_and_its_faithfulness() -> None:
+    plain = synthetic_results(classes=5)
+    again = plain[plain["estimator"].isin(["gradient", "vargrad"])]
+    results = pd.concat([plain, again.assign(mode="recursive", job="again-" + again["job"])], ignore_index=True)
+    page = Page(report_page(results))
+    assert page.open == page.crossed == []
+    assert "found anew at every step by the network retrained before it (recursive ROAR)" in page.words
+    assert "their trainings of mode ROAR stand for them here" in page.words
+    section = page.words[page.words.index("The relative area between curves"):page.words.index("The four findings")]
+    assert re.search(r"vargrad \+\d+\.\d % \[\+\d+\.\d, \+\d+\.\d\] 5 not measured: chance, 1 / K", section)
+
+
 def test_one_seed_claims_nothing_beyond_its_controls() -> None:
     words = Page(report_page(with_controls(synthetic_results(seeds=1)))).words
     section = words[words.index("What an accuracy may owe"):words.index("The four findings")]

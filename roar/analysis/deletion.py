@@ -6,6 +6,9 @@ the network has seen. There is one network and hence no seed; the intervals are 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -13,11 +16,26 @@ from roar.analysis.contrasts import areas
 from roar.analysis.curves import in_order, require
 from roar.analysis.grid import mean_over_thresholds
 from roar.analysis.names import CONTROLS, REFERENCE, order
+from roar.analysis.paired import Floats, paired
 
 DELETION_COLUMNS = ("source", "model", "regularizer", "estimator", "mode", "fill", "threshold", "accuracy", "n_test")
 DELETION_PANEL = ("source", "model", "regularizer", "mode", "fill")
 DELETION_AREA_COLUMNS = (*DELETION_PANEL, "estimator", "control", "advantage", "ci_low", "ci_high", "n_test",
                          "thresholds")
+IMAGE_AREA_COLUMNS = (*DELETION_PANEL, "estimator", "measure", "area", "control", "advantage", "std", "n_test",
+                      "ci_low", "ci_high", "thresholds", "note")
+MEASURES = {"accuracy": "correct", "probability": "probability"}  # and the column of each image
+METRICS = {"roar": "deletion", "kar": "insertion"}
+
+
+def metric(mode: str, fill: str) -> str:
+    """What a curve without retraining is called: deletion, insertion, or ROAD where noise replaces pixels.
+
+    Sources: Petsiuk et al. 2018, arXiv:1806.07421; Rong et al. 2022, arXiv:2202.00449.
+    """
+    if fill == "noisy-linear":
+        return "ROAD" if mode == "roar" else "ROAD, least important first"
+    return METRICS.get(mode, mode)
 
 
 def deletion_curves(deletion: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
@@ -91,3 +109,59 @@ def deletion_beside_roar(results: pd.DataFrame, deletion: pd.DataFrame, control:
     both = both[both["control"] == control]
     return both[[*DELETION_PANEL[:3], "retrainer", *DELETION_PANEL[3:], "estimator", "roar", "roar_low", "roar_high",
                  "deletion", "deletion_low", "deletion_high"]].reset_index(drop=True)
+
+
+def image_areas(read: Callable[[], Iterable[pd.DataFrame]]) -> pd.DataFrame:
+    """The area under every curve without retraining, and its advantage over random, paired by test image.
+
+    Args:
+        read: gives the images of all networks and estimators, as :func:`roar.deletion.read_deletion_images` does; it
+            is called twice, and one frame at a time is held.
+
+    Returns:
+        A row per panel, estimator and measure with :data:`IMAGE_AREA_COLUMNS`. ``measure``: ``accuracy`` or
+        ``probability`` (of the class explained). ``area``: mean over images of each image's mean over t, from the
+        first to the last threshold by the trapezoid rule, percent. ``advantage``: how much better than random in
+        points (smaller areas are better in mode ``roar``, larger ones in ``kar``), with its standard deviation and 95 %
+        t interval over images, which speaks of other images and not of other networks; NaN where there is no random
+        ranking at the same thresholds and images.
+    """
+    random = {key: own for key, own in _each_curve(read()) if key[-1] == "random"}
+    rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for key, own in _each_curve(read()):
+        if key not in rows:
+            rows[key] = [_image_row(key, measure, own, random.get((*key[:-1], "random"))) for measure in MEASURES]
+    ranked = sorted(rows, key=lambda key: (key[:3], key[3] != "roar", key[3:5], order(key[5])))
+    return pd.DataFrame([row for key in ranked for row in rows[key]], columns=list(IMAGE_AREA_COLUMNS))
+
+
+def _each_curve(frames: Iterable[pd.DataFrame]) -> Iterable[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Each curve's panel and estimator, and the areas of its images: a column per measure, indexed by image."""
+    from scipy.integrate import trapezoid
+
+    for frame in frames:
+        for values, part in frame.groupby([*DELETION_PANEL, "estimator"], sort=False, observed=True):
+            found = {}
+            for measure, column in MEASURES.items():
+                wide = part.pivot(index="index", columns="threshold", values=column).astype(np.float64)
+                across = wide.columns.to_numpy(dtype=np.float64)
+                span = across[-1] - across[0]
+                whole: Floats = trapezoid(wide.to_numpy(), across, axis=1) / span if span else wide.to_numpy()[:, 0]
+                found[measure] = pd.Series(100 * whole, index=wide.index)
+            table = pd.DataFrame(found)
+            table.attrs["thresholds"] = tuple(across.tolist())
+            yield tuple(map(str, values)), table
+
+
+def _image_row(key: tuple[str, ...], measure: str, own: pd.DataFrame, random: pd.DataFrame | None) -> dict[str, Any]:
+    here = dict(zip((*DELETION_PANEL, "estimator"), key, strict=True))
+    row = {**here, "measure": measure, "area": float(own[measure].mean()), "control": "random", "n_test": len(own),
+           "thresholds": len(own.attrs["thresholds"])}
+    if here["estimator"] == "random":
+        return {**row, "control": "", "note": ""}
+    if random is None or random.attrs["thresholds"] != own.attrs["thresholds"] or not own.index.equals(random.index):
+        return {**row, "control": "", "note": "no random ranking of the same images at the same thresholds"}
+    sign = -1 if here["mode"] == "kar" else 1
+    found = paired(sign * (random[measure] - own[measure]))
+    return {**row, "advantage": float(found.mean), "std": float(found.std), "ci_low": float(found.low),
+            "ci_high": float(found.high), "note": "" if len(own) > 1 else "one image: no interval"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from roar.analysis.figures.accuracy import accuracy_curves, draw_curves
 from roar.analysis.figures.beyond import curves_beside_controls
 from roar.analysis.figures.classes import class_curves
-from roar.analysis.figures.deletion import deletion_and_roar_curves, deletion_scatter
+from roar.analysis.figures.deletion import deletion_and_roar_curves, deletion_multiples, deletion_scatter
 from roar.analysis.figures.gallery import degraded_gallery
 from roar.analysis.figures.matrix import accuracy_matrix
 from roar.analysis.figures.ranking import critical_difference_diagram, leaderboard_intervals
@@ -17,5 +17,5 @@ from roar.analysis.figures.sanity import sanity_curves
 from roar.analysis.figures.style import render
 
 __all__ = ["accuracy_curves", "accuracy_matrix", "agreement_heatmap", "class_curves", "critical_difference_diagram",
-           "curves_beside_controls", "degraded_gallery", "deletion_and_roar_curves", "deletion_scatter", "draw_curves",
-           "leaderboard_intervals", "render", "sanity_curves"]
+           "curves_beside_controls", "degraded_gallery", "deletion_and_roar_curves", "deletion_multiples",
+           "deletion_scatter", "draw_curves", "leaderboard_intervals", "render", "sanity_curves"]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from roar.analysis.curves import SETTING, panels
-from roar.analysis.deletion import deletion_beside_roar, deletion_curves
+from roar.analysis.curves import SETTING, panel_title, panels
+from roar.analysis.deletion import deletion_beside_roar, deletion_curves, metric
 from roar.analysis.figures.accuracy import draw_curves, label_ends
 from roar.analysis.figures.style import RC, look, new_figure, spread
+from roar.analysis.names import FAMILIES, REFERENCE, parts
 from roar.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -59,6 +60,49 @@ def deletion_and_roar_curves(curves: pd.DataFrame, deletion: pd.DataFrame) -> Fi
         for axes in figure.axes:
             label_ends(axes)
     return figure
+
+
+def deletion_multiples(deletion: pd.DataFrame) -> Figure:
+    """The accuracy of the explained network itself: a row per setting, mode and fill, a panel per family.
+
+    Args:
+        deletion: as :func:`roar.analysis.deletion_curves` takes it.
+
+    Returns:
+        A figure; the controls are in every panel. Bands are 95 % Wilson intervals over test images.
+
+    Raises:
+        AnalysisError: there is nothing to draw.
+    """
+    import matplotlib as mpl
+
+    table = deletion_curves(deletion)
+    rows = [(here, families_of(part)) for here, part in panels(table) if part["mean"].notna().any()]
+    if not rows:
+        raise AnalysisError("There are no deletion curves to draw; `roar delete` makes some.")
+    columns = max(len(families) for _, families in rows)
+    with mpl.rc_context(RC):
+        figure = new_figure(max(5.4 * columns, 6.4), 3.8 * len(rows))
+        for i, (here, families) in enumerate(rows):
+            first = None
+            for j, (family, part) in enumerate(families):
+                axes = figure.add_subplot(len(rows), columns, i * columns + j + 1, sharey=first)
+                first = first or axes
+                draw_curves(axes, part, here["mode"])
+                setting = panel_title({**here, "retrainer": here["model"], "mode": "roar"})
+                axes.set_title(f"{metric(here['mode'], here['fill'])}, {setting}: {family}", loc="left",
+                               parse_math=False)
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            label_ends(axes)
+    return figure
+
+
+def families_of(part: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The families of one panel, each with the controls; the controls alone where there is nothing else."""
+    family = part["estimator"].map(lambda name: "controls" if name == REFERENCE else parts(name).family)
+    found = [name for name in FAMILIES if name != "controls" and (family == name).any()] or ["controls"]
+    return [(name, part[family.isin([name, "controls"])]) for name in found]
 
 
 def deletion_scatter(results: pd.DataFrame, deletion: pd.DataFrame, control: str = "random") -> Figure:

@@ -20,7 +20,7 @@ import pandas as pd
 from roar.analysis.agreement import agreement
 from roar.analysis.classes import per_class
 from roar.analysis.curves import PANEL, checked, complete, curves, panel_title, panels
-from roar.analysis.deletion import deletion_areas, deletion_beside_roar, deletion_curves
+from roar.analysis.deletion import DELETION_PANEL, deletion_areas, deletion_beside_roar, deletion_curves, metric
 from roar.analysis.faithfulness import faithfulness
 from roar.analysis.gallery import Gallery
 from roar.analysis.grid import grids
@@ -41,7 +41,7 @@ PAPER_URL = "https://arxiv.org/abs/1806.10758"
 def report_page(results: pd.DataFrame, deletion: pd.DataFrame | None = None,
                 provenance: Mapping[str, Any] | None = None, gallery: Gallery | None = None,
                 class_names: Sequence[str] | None = None, agreeing: pd.DataFrame | None = None,
-                sanity: pd.DataFrame | None = None) -> str:
+                sanity: pd.DataFrame | None = None, image_areas: pd.DataFrame | None = None) -> str:
     """The whole report as HTML.
 
     Args:
@@ -55,6 +55,7 @@ def report_page(results: pd.DataFrame, deletion: pd.DataFrame | None = None,
         class_names: K names for the column ``class_accuracy``; default: the classes' numbers.
         agreeing: as ``store.ranking_agreement()`` gives it; without rows the page says that nothing was compared.
         sanity: as ``store.sanity()`` gives it; without rows the page says that nothing was checked.
+        image_areas: as ``store.deletion_areas()`` gives it; without rows the areas of deletion's curves are left out.
 
     Returns:
         The text of a file. Whatever is missing, failed or too little to judge by is named on the page.
@@ -78,12 +79,13 @@ def report_page(results: pd.DataFrame, deletion: pd.DataFrame | None = None,
     environment.filters["true_minus"] = lambda text: re.sub(r"(?<!\w)-(?=\d)", "−", text)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html.j2").render(
-        style=Markup(style), script=Markup(script), script_hash=digest, title=_title(results), special=special,
+        style=Markup(style), script=Markup(script), script_hash=digest, special=special,
+        title=_title(results if len(results) or deletion is None else deletion),
         told={key: value for key, value in told.items() if value not in (None, "", [], {})},
         panels=_panels(results, sanity), agreeing=_agreeing(agreeing), sanity=_sanity(sanity),
         beside=control_sections(results), faithfulness=_faithfulness(results), jobs=_jobs(results),
         paper=against_paper(results, deletion) if len(results) else None,
-        deletion=_deletion(results, deletion), classes=_classes(results, class_names),
+        deletion=_deletion(results, deletion, image_areas), classes=_classes(results, class_names),
         agreement=_agreement(results), gallery=_gallery(gallery), paper_url=PAPER_URL)
 
 
@@ -187,8 +189,9 @@ def _jobs(results: pd.DataFrame) -> dict[str, Any]:
             "cost": cost(results)}
 
 
-def _deletion(results: pd.DataFrame, deletion: pd.DataFrame | None) -> dict[str, Any] | None:
-    """Deletion's curves by panel, and both metrics' areas over random."""
+def _deletion(results: pd.DataFrame, deletion: pd.DataFrame | None,
+              areas: pd.DataFrame | None) -> dict[str, Any] | None:
+    """Deletion's curves by panel, both metrics' areas over random, and the areas of the images."""
     if deletion is None:
         return None
     table = deletion_curves(deletion)
@@ -196,12 +199,22 @@ def _deletion(results: pd.DataFrame, deletion: pd.DataFrame | None) -> dict[str,
     keys = ["source", "model", "regularizer", "retrainer", "mode", "fill"]
     return {
         "curves": [{"title": panel_title({**here, "retrainer": here["model"]}), "mode": here["mode"], "curves": part,
+                    "metric": metric(here["mode"], here["fill"]), "areas": _image_areas(areas, here),
                     "estimators": sorted(set(part["estimator"]) - {REFERENCE}, key=order)}
                    for here, part in panels(table)],
         "beside": [{"title": panel_title(dict(zip(keys, map(str, panel), strict=True))), "frame": part,
                     "rows": part.sort_values("deletion", ascending=False).to_dict("records")}
                    for panel, part in both.groupby(keys, sort=False)],
         "areas": deletion_areas(deletion)}
+
+
+def _image_areas(areas: pd.DataFrame | None, here: dict[str, str]) -> list[dict[str, Any]]:
+    """A row per estimator of one panel of deletion: its rows of :func:`roar.analysis.deletion.image_areas`."""
+    if areas is None or areas.empty:
+        return []
+    own = areas[np.logical_and.reduce([areas[name] == here[name] for name in DELETION_PANEL])]
+    return [{"estimator": estimator, **{row["measure"]: row for row in part.to_dict("records")}}
+            for estimator, part in own.groupby("estimator", sort=False)]
 
 
 def _classes(results: pd.DataFrame, class_names: Sequence[str] | None) -> list[dict[str, Any]]:

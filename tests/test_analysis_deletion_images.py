@@ -1,0 +1,148 @@
+"""Areas of deletion curves image by image, against a slow literal reference; reports without any retraining."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from roar import open_store
+from roar.analysis.deletion import IMAGE_AREA_COLUMNS, image_areas, metric
+from roar.deletion import FOLDER, read_deletion_images
+from roar.errors import AnalysisError
+from roar.jobs.deletion import _curves, _images
+from roar.reporting import one_table, write_report
+from roar.store import MANIFEST, Store, file_entry, key_of, manifest_bytes
+
+THRESHOLDS = (0.0, 10.0, 50.0, 90.0)
+
+
+def images_of(estimator: str, mode: str = "roar", count: int = 30, thresholds: tuple[float, ...] = THRESHOLDS,
+              fill: str = "mean", root: int = 0) -> pd.DataFrame:
+    """Images as they lie in the store, from a seeded generator."""
+    rng = np.random.default_rng([root, len(estimator)])
+    rows = [{"index": i, "mode": mode, "threshold": t, "correct": bool(rng.random() > t / 100),
+             "probability": float(rng.random())} for t in thresholds for i in range(count)]
+    return pd.DataFrame(rows).assign(source="digits", model="simplecnn", regularizer="recipe", estimator=estimator,
+                                     fill=fill)
+
+
+def area_of(frame: pd.DataFrame, image: int, column: str) -> float:
+    """One image's area in percent: the trapezoids between neighbouring thresholds, over their whole span."""
+    curve = sorted((row["threshold"], float(row[column])) for row in frame.to_dict("records") if row["index"] == image)
+    total = sum((b - a) * (f + g) / 2 for (a, f), (b, g) in pairwise(curve))
+    return 100 * total / (curve[-1][0] - curve[0][0])
+
+
+@pytest.mark.parametrize("mode", ["roar", "kar"])
+def test_areas_are_paired_by_image(mode: str) -> None:
+    frames = [images_of("vargrad", mode), images_of("random", mode)]
+    table = image_areas(lambda: iter(frames))
+    assert table["estimator"].tolist() == ["vargrad", "vargrad", "random", "random"]
+    for measure, column in (("accuracy", "correct"), ("probability", "probability")):
+        own, other = (np.array([area_of(frame, i, column) for i in range(30)]) for frame in frames)
+        better = (other - own) * (1 if mode == "roar" else -1)
+        row = table[(table["estimator"] == "vargrad") & (table["measure"] == measure)].iloc[0]
+        assert row["area"] == pytest.approx(own.mean())
+        assert row["advantage"] == pytest.approx(better.mean())
+        assert row["std"] == pytest.approx(better.std(ddof=1))
+        ends = stats.ttest_1samp(better, 0).confidence_interval(0.95)
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx((ends.low, ends.high))
+        assert (row["n_test"], row["thresholds"]) == (30, 4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 20), st.integers(0, 2**32 - 1))
+def test_the_same_images_have_no_advantage(count: int, root: int) -> None:
+    random = images_of("random", count=count, root=root)
+    row = image_areas(lambda: [random.assign(estimator="gradient"), random]).iloc[0]
+    assert (row["advantage"], row["ci_low"], row["ci_high"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("random", [
+    images_of("random", thresholds=(0.0, 90.0)), images_of("random", count=29),
+    images_of("random", fill="noisy-linear"), images_of("random", "kar")])
+def test_other_images_thresholds_or_fills_are_not_compared(random: pd.DataFrame) -> None:
+    table = image_areas(lambda: [random, images_of("vargrad")]).set_index("estimator").loc["vargrad"]
+    assert table["advantage"].isna().all()
+    assert (table["note"] == "no random ranking of the same images at the same thresholds").all()
+    assert table["area"].notna().all()
+
+
+def test_no_images_no_rows() -> None:
+    assert tuple(image_areas(list).columns) == IMAGE_AREA_COLUMNS
+    assert not len(image_areas(list))
+
+
+def test_what_a_curve_is_called() -> None:
+    assert [metric(mode, fill) for mode, fill in (("roar", "mean"), ("kar", "mean"), ("roar", "noisy-linear"))] == [
+        "deletion", "insertion", "ROAD"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with deletion curves of three estimators in two modes and nothing else."""
+    found = open_store(str(tmp_path / "store"))
+    found.begin()
+    for estimator in ("gradient", "random", "sobel"):
+        row: dict[str, Any] = {"source": "digits", "model": "simplecnn", "regularizer": "recipe",
+                               "estimator": estimator}
+        cells, curves = [], []
+        for mode in ("roar", "kar"):
+            for t, part in images_of(estimator, mode).groupby("threshold"):
+                correct, probability = (part[name].to_numpy() for name in ("correct", "probability"))
+                cells.append((mode, float(t), correct, probability))
+                curves.append({**row, "mode": mode, "fill": "mean", "threshold": float(t),
+                               "accuracy": float(correct.mean()), "probability": float(probability.mean()),
+                               "n_test": len(correct)})
+        identity = {"artefact": "deletion", "estimator": estimator, "fill": "mean"}
+        folder = f"{FOLDER}/digits/simplecnn/{estimator}-{key_of(identity)}"
+        files = {"curves.parquet": _curves(curves), "images.parquet": _images(np.arange(30), cells)}
+        entries = {name: file_entry(data) for name, data in files.items()}
+        files[MANIFEST] = manifest_bytes("deletion", identity, entries, row)
+        for name, data in files.items():
+            found.files.write(f"{folder}/{name}", data)
+    return found
+
+
+def test_the_images_are_read_one_artefact_at_a_time(store: Store) -> None:
+    frames = read_deletion_images(store)
+    first = next(frames)
+    assert first["estimator"].unique().tolist() == ["gradient"]
+    expected = images_of("gradient").sort_values(["threshold", "index"])
+    own = first[first["mode"] == "roar"].sort_values(["threshold", "index"])
+    np.testing.assert_array_equal(own["correct"], expected["correct"])
+    np.testing.assert_allclose(own["probability"], expected["probability"], rtol=1e-6)
+    assert [frame["estimator"].iloc[0] for frame in frames] == ["random", "sobel"]
+
+
+def test_a_store_without_any_retraining_has_a_report(store: Store) -> None:
+    written = write_report(store)
+    folder = Path(store.location) / "reports"
+    assert {path.name for path in folder.iterdir()} == {"deletion.csv", "deletion-areas.csv", "deletion-curves.svg",
+                                                       "report.html"}
+    assert [Path(name).name for name in written.files] == ["deletion-areas.csv", "deletion-curves.svg", "report.html"]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    for words in ("Nothing was retrained", "deletion, without retraining", "insertion, without retraining",
+                  "digits · simplecnn</bdi></h1>"):
+        assert words in page
+    areas = pd.read_csv(folder / "deletion-areas.csv")
+    for column in ("area", "advantage", "ci_low", "n_test"):
+        np.testing.assert_allclose(areas[column], store.deletion_areas()[column])
+    assert len(areas) == 3 * 2 * 2
+    for name in ("deletion", "deletion-areas"):
+        assert len(one_table(store, name, "csv").splitlines()) > 12
+
+
+def test_an_empty_store_has_nothing_to_report(tmp_path: Path) -> None:
+    empty = open_store(str(tmp_path / "empty"))
+    empty.begin()
+    with pytest.raises(AnalysisError, match="no result"):
+        write_report(empty)
