@@ -7,7 +7,6 @@ missing information from images that are unlike any the network has seen, which 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from roar.datasets import Normalisation
 from roar.datasets.degradation import degrade
-from roar.datasets.fills import FillContext
+from roar.datasets.fills import MASK_ONLY, FillContext
 from roar.jobs.images import Images, Statistics, as_tensor, read_images, read_statistics
 from roar.jobs.job import Network
 from roar.jobs.stage import Desk, Product, Shared
@@ -65,16 +64,18 @@ class Deleter:
     images: Images
     statistics: Statistics
     loaded: tuple[str, nn.Module] | None = None
-    explained: Tensor = field(init=False)  # the class the network gives to each untouched image, int64 [N]
+    intact: Tensor = field(init=False)  # the network's logits for the untouched images, [N, K]
 
     def __call__(self, work: Delete, desk: Desk) -> Product:
         network = self._network(work)
         curves, images = [], []
         cells = [(mode, threshold) for mode in work.modes for threshold in work.thresholds]
-        for done, (mode, threshold, degraded) in enumerate(self._degraded(work, cells, desk), start=1):
-            z = logits(network, degraded, work.normalisation)
+        for done, (mode, threshold) in enumerate(cells, start=1):
+            untouched = threshold == 0 and work.fill != MASK_ONLY
+            z = self.intact if untouched else logits(network, self._degraded(work, mode, threshold, desk),
+                                                     work.normalisation)
             correct = (z.argmax(1) == self.images.labels.to(z.device)).cpu().numpy()
-            probability = z.softmax(1).gather(1, self.explained[:, None])[:, 0].cpu().numpy()
+            probability = z.softmax(1).gather(1, self.intact.argmax(1, keepdim=True))[:, 0].cpu().numpy()
             curves.append({**work.row, "mode": mode, "fill": work.fill, "threshold": threshold,
                            "accuracy": float(correct.mean()), "probability": float(probability.mean(dtype=np.float64)),
                            "n_test": len(correct)})
@@ -85,23 +86,20 @@ class Deleter:
         manifest = manifest_bytes("deletion", work.identity, entries, {"device": self.device, **work.row})
         return Product({f"{work.folder}/{name}": data for name, data in {**files, MANIFEST: manifest}.items()})
 
-    def _degraded(self, work: Delete, cells: list[tuple[str, float]],
-                  desk: Desk) -> Iterator[tuple[str, float, Tensor | Stream]]:
+    def _degraded(self, work: Delete, mode: str, threshold: float, desk: Desk) -> Tensor | Stream:
         images, ranks = self.images.images, self.shared(f"{work.ranking}/test")
         context = FillContext(self.statistics.mean, work.root_seed, "test", as_tensor(self.images.indices))
-        for mode, threshold in cells:
-            how = (threshold, mode, work.fill, context)
-            if isinstance(images, Stream):
-                yield mode, threshold, replace(images, cell=Cell(RankReader(ranks, desk.artefact), *how))
-            else:
-                yield mode, threshold, degrade(images, as_tensor(ranks).to(images.device), *how)
+        how = (threshold, mode, work.fill, context)
+        if isinstance(images, Stream):
+            return replace(images, cell=Cell(RankReader(ranks, desk.artefact), *how))
+        return degrade(images, as_tensor(ranks).to(images.device), *how)
 
     def _network(self, work: Delete) -> nn.Module:
         if self.loaded is None or self.loaded[0] != work.model:
             network = build(work.network)
             network.load_state_dict(load(self.shared(work.model)))
             self.loaded = (work.model, network.to(self.device).eval())
-            self.explained = logits(self.loaded[1], self.images.images, work.normalisation).argmax(1)
+            self.intact = logits(self.loaded[1], self.images.images, work.normalisation)
         return self.loaded[1]
 
 
