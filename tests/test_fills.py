@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from reference_fills import direct_solution, slow_local_mean, split_mix
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import convolve, gaussian_filter
 from torch import Tensor
 
 from roar.datasets import degradation, noisy_linear, open_source
@@ -70,7 +70,8 @@ def test_batches_and_threads_do_not_show(name: str, threads: int, monkeypatch: p
     context = context_for(images)
     whole = degrade(images, ranks, 60.0, "roar", name, context)
     monkeypatch.setattr(degradation, "CHUNK_VALUES", 5 * 3 * 15 * 15)
-    monkeypatch.setitem(noisy_linear.CHUNK_VALUES, "cpu", 2 * 3 * 15 * 15)
+    for values in (noisy_linear.CHUNK_VALUES, noisy_linear.CACHED_VALUES, noisy_linear.GRADIENT_VALUES):
+        monkeypatch.setitem(values, "cpu", 2 * 3 * 15 * 15)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -198,6 +199,38 @@ def test_noisy_linear_equals_a_direct_solution(size: int, threshold: float) -> N
         solved = interpolate(images, mask, MEAN[:2]).double().numpy()
         for image, hole, solution in zip(images.numpy(), mask[:, 0].numpy(), solved, strict=True):
             assert np.abs(solution - direct_solution(image, hole)).max() < 1e-3 * 255
+
+
+@pytest.mark.parametrize("threshold", [5.0, 30.0, 50.0, 70.0])
+@pytest.mark.parametrize("condition", [None, 2.0])
+def test_noisy_linear_bears_hard_edges_and_wrong_forecasts(threshold: float, condition: float | None,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random black and white, where the first guess is worst; all planes forecast as the easiest, or by their masks."""
+    if condition is not None:
+        monkeypatch.setattr(noisy_linear, "CONDITIONS", (condition,))
+        monkeypatch.setattr(noisy_linear, "_foretold", lambda masks, size, scratch: torch.zeros(len(masks)))
+    images = (natural(6, 32, seed=3) > 128).to(torch.uint8) * 255
+    for ranks in (scattered(6, 32), clustered(6, 32)):
+        mask = replaced_mask(ranks, threshold, "roar").view(6, 1, 32, 32)
+        solved = interpolate(images, mask, MEAN).double().numpy()
+        for image, hole, solution in zip(images.numpy(), mask[:, 0].numpy(), solved, strict=True):
+            assert np.abs(solution - direct_solution(image, hole)).max() < 1e-3 * 255
+
+
+def test_forecasts_of_condition_numbers() -> None:
+    """Against eigenvalues of m (c - S) m relative to c: never far below, and mostly above."""
+    kernel = np.array([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]])
+    masks = torch.cat([replaced_mask(ranks, threshold, "roar") for threshold in (10.0, 30.0, 50.0)
+                       for ranks in (scattered(4, 16), clustered(4, 16))])
+    groups = noisy_linear._foretold(masks, (16, 16), noisy_linear.Scratch())
+    bounds = [*noisy_linear.CONDITIONS, np.inf]
+    ones = convolve(np.ones((16, 16)), kernel, mode="constant")
+    sums = np.stack([convolve(unit.reshape(16, 16), kernel, mode="constant").ravel() for unit in np.eye(256)])
+    scaled = sums / np.sqrt(np.outer(ones, ones))
+    true = np.array([1 / (1 - np.linalg.eigvalsh(scaled[np.ix_(m, m)])[-1]) for m in masks.numpy()])
+    told = np.array([bounds[group] for group in groups.tolist()])
+    assert (true < 2 * told).all()
+    assert (true < told).mean() > 0.6
 
 
 def test_noisy_linear_on_real_images(cifar10_path: object) -> None:
