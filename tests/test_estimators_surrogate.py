@@ -208,7 +208,6 @@ def test_controls_retrain_masks_and_surrogates_beside_what_was_asked(tmp_path: P
     assert cells == {("random-blurred(gradient)", "mean"), ("gradient", "mask-only"), ("sobel", "mask-only")}
     results = both.store.results()
     assert len(results) == len(jobs) == 2 * (1 + 4 + 3) and set(results["status"]) == {"ok"}
-    pipeline.report(both, jobs)
     assert pipeline.forecast(both).retrain_seconds > 0
     for path in (tmp_path / "store").rglob("random-blurred(*/**/part-00000.parquet"):
         path.unlink()
