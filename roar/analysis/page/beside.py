@@ -75,8 +75,9 @@ def _listed(what: str, words: list[str]) -> str:
 
 def _limits(own: list[Any]) -> tuple[float, float]:
     """The scale of accuracy in percent that all charts of a panel share."""
-    values = 100 * np.concatenate([frame["mean"].to_numpy(dtype=np.float64) for one in own for frame in one[1:]])
-    return max(0.0, float(values.min()) - 3), min(100.0, float(values.max()) + 3)
+    values = 100 * np.concatenate([frame[name].to_numpy(dtype=np.float64) for one in own for frame in one[1:]
+                                   for name in ("mean", "ci_low", "ci_high")])
+    return max(0.0, float(np.nanmin(values)) - 3), min(100.0, float(np.nanmax(values)) + 3)
 
 
 def _shown(row: dict[Any, Any]) -> dict[str, Any]:

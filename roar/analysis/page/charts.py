@@ -86,9 +86,10 @@ def control_chart(here: Mapping[str, str], own: pd.DataFrame, beside: pd.DataFra
             **{part: 100 * line[part] for part in ("mean", "ci_low", "ci_high")}).to_dict("records")
         at = [(x(row["threshold"]), y(row["mean"])) for row in rows]
         said = "; ".join(f"{row['threshold']:g} %: {_measured(row, 'seeds')}" for row in rows)
-        pieces = [*_band(rows, x, y), Markup('<polyline class="{}" points="{}" stroke-dasharray="{}"><title>{}</title>'
-                                             "</polyline>").format("line" if words == "itself" else "thin",
-                                                                   svg.points(at), dashes, f"{words}, {said}"),
+        inside = [{**row, **{end: np.clip(row[end], *limits) for end in ("ci_low", "ci_high")}} for row in rows]
+        pieces = [*_band(inside, x, y),
+                  Markup('<polyline class="{}" points="{}" stroke-dasharray="{}"><title>{}</title></polyline>').format(
+                      "line" if words == "itself" else "thin", svg.points(at), dashes, f"{words}, {said}"),
                   Markup('<polyline class="leader" points="{}"/>').format(svg.points([at[-1], (x.end + 12, place)])),
                   svg.text(x.end + 15, place + 4, words, "end")]
         body.append(Markup('<g class="series {}">{}</g>').format(svg.series_class(who), svg.joined(pieces)))
