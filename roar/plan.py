@@ -315,7 +315,10 @@ def sanity(experiment: Experiment, source: Source, model: Model, weights: str, r
 
 def unique(found: Iterable[Job]) -> list[Job]:
     """Each job once: models that share a retrainer share its reference and its controls."""
-    return list({job.key: job for job in found}.values())
+    first: dict[str, Job] = {}
+    for job in found:
+        first.setdefault(job.key, job)
+    return list(first.values())
 
 
 def check_names(experiment: Experiment) -> tuple[str, ...]:

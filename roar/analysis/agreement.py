@@ -14,7 +14,6 @@ from roar.analysis.grid import Grid, grids
 from roar.analysis.paired import Floats
 
 PLACES = {"mode": ("mode",), "fill": ("fill",), "model": ("model", "regularizer", "retrainer")}
-NO_FILL = "mask-only"  # shows where pixels were replaced and no image, so it has no order of estimators to compare
 AGREEMENT_COLUMNS = ("across", "where", "first", "second", "spearman", "kendall", "estimators")
 
 
@@ -29,7 +28,7 @@ def agreement(results: pd.DataFrame) -> pd.DataFrame:
         ``estimators``: how many both places have, controls included.
     """
     rows: list[dict[str, Any]] = []
-    found = [grid for grid in grids(results) if grid.here["fill"] != NO_FILL]
+    found = grids(results)
     for grid in found:
         where = panel_title(grid.here)
         columns = [(f"{t:g} %", _at_threshold(grid, i)) for i, t in enumerate(grid.thresholds)]
