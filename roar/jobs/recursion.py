@@ -58,13 +58,17 @@ class Recurse:
 
 @dataclass(eq=False)
 class Chain:
-    """How far a chain is: the ranks of its images by split, ``[N, P]``, its rows by path, and why it stopped."""
+    """How far a chain is: the ranks of its images by split, ``[N, P]``, its rows by path, and why it stopped.
+
+    ``spent``: seconds for what no row has counted yet, network 0 and the ranking that the next row stands on.
+    """
 
     jobs: tuple[Job, ...]
     ranks: dict[str, np.ndarray] = field(default_factory=dict)
     rows: dict[str, str] = field(default_factory=dict)
     accuracies: list[float] = field(default_factory=list)
     error: str | None = None
+    spent: float = 0.0
 
     def goes_on_at(self, step: int) -> bool:
         return self.error is None and step <= len(self.jobs)
@@ -113,15 +117,19 @@ class Recurser:
             if not isinstance(log, TrainingLog):
                 self._stop(chain, str(log))
                 continue
+            chain.spent += seconds
             if step > 0 and found is not None:
-                path, row = row_file(chain.jobs[step - 1], found.n, log, found, self.device, seconds)
+                path, row = row_file(chain.jobs[step - 1], found.n, log, found, self.device, chain.spent)
                 chain.rows[path] = row.decode()
                 chain.accuracies.append(found.accuracy)
+                chain.spent = 0.0
             if step < len(chain.jobs):
+                started = time.perf_counter()
                 try:
                     self._rank(work, chain, images, network, step)
                 except RoarError as error:
                     self._stop(chain, str(error))
+                chain.spent += time.perf_counter() - started
 
     def _trained(self, work: Recurse, chains: Sequence[Chain], networks: Sequence[nn.Module],
                  degraded: Sequence[dict[str, Tensor]], tell: Callable[[int, float], None]) -> list[Trained]:
@@ -173,8 +181,9 @@ class Recurser:
 
 def _state(chains: Sequence[Chain], step: int) -> bytes:
     """What is needed to go on with a step, as safetensors."""
-    told = {"step": step, "chains": [{"jobs": [job.key for job in chain.jobs], "rows": chain.rows,
-                                      "accuracies": chain.accuracies, "error": chain.error} for chain in chains]}
+    told = {"step": step, "chains": [
+        {"jobs": [job.key for job in chain.jobs], "rows": chain.rows, "accuracies": chain.accuracies,
+         "error": chain.error, "spent": chain.spent} for chain in chains]}
     ranks = {f"{number}.{split}": ranks for number, chain in enumerate(chains) for split, ranks in chain.ranks.items()}
     state: bytes = save({**ranks, _PROGRESS: np.frombuffer(json.dumps(told).encode(), np.uint8)})
     return state
@@ -190,7 +199,7 @@ def _kept(work: Recurse, desk: Desk) -> tuple[list[Chain], int]:
     told: dict[str, Any] = json.loads(arrays.pop(_PROGRESS).tobytes()) if arrays else {"step": 0, "chains": []}
     if [chain["jobs"] for chain in told["chains"]] != [[job.key for job in jobs] for jobs in work.chains]:
         return [Chain(jobs) for jobs in work.chains], 0  # another run has done some of them meanwhile, or none was kept
-    found = [Chain(jobs, {}, chain["rows"], chain["accuracies"], chain["error"])
+    found = [Chain(jobs, {}, chain["rows"], chain["accuracies"], chain["error"], chain["spent"])
              for jobs, chain in zip(work.chains, told["chains"], strict=True)]
     for name, ranks in arrays.items():
         number, split = name.split(".")
