@@ -22,7 +22,7 @@ demo: $(VENV)/.installed
 	$(BIN)/roar run --store demo-store
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

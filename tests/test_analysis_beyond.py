@@ -105,7 +105,7 @@ def test_whom_a_blurred_ranking_belongs_to(name: str, owner: str | None) -> None
     assert owner_of(name) == owner
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=5), st.floats(-1, 1))
 def test_equal_curves_leave_nothing_and_a_shift_leaves_itself(accuracies: list[float], shift: float) -> None:
     own = synthetic_results(["vargrad"], [0.0, 50.0], seeds=len(accuracies))

@@ -31,7 +31,7 @@ epochs = 2
 batch_size = 20
 [retrain]
 seeds = 4
-epochs = 40
+epochs = 20
 batch_size = 20
 """
 # Ray's own test cluster leaves its log files open.
