@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,17 +71,29 @@ class TerminalBar:
         seconds = max(1e-9, time.monotonic() - self.started)
         rate = self.done / seconds
         left = f", {(self.total - self.done) / rate:.0f} s left" if 0 < self.done < self.total else ""
-        self.console.print(f"{self.title}: {self.done:,.0f} of {self.total:,.0f} {self.unit}, {rate:,.1f} per second, "
-                           f"{seconds:.0f} s{left}" + (f"; {text}" if text else ""), highlight=False, markup=False,
-                           soft_wrap=True)
+        self.console.print(f"{self.title}: {_whole(self.done)} of {self.total:,.0f} {self.unit}, "
+                           f"{_speed(rate)}{seconds:.0f} s{left}" + (f"; {text}" if text else ""),
+                           highlight=False, markup=False, soft_wrap=True)
+
+
+def _whole(done: float) -> str:
+    """Only what is finished counts; the parts of a task add up to one but for rounding."""
+    return f"{math.floor(done + 1e-6):,}"
+
+
+def _speed(rate: float) -> str:
+    """How fast, in words that end in a comma; of what takes over a second, how long one takes."""
+    if rate <= 0:
+        return ""
+    return f"{rate:,.1f} per second, " if rate >= 1 else f"{1 / rate:,.1f} s each, "
 
 
 class _Count(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.completed:,.0f}/{task.total or 0:,.0f} {task.fields['unit']}")
+        return Text(f"{_whole(task.completed)}/{task.total or 0:,.0f} {task.fields['unit']}")
 
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if not speed else f"{speed:,.1f} {task.fields['unit']}/s", style="dim")
+        return Text(_speed(speed or 0.0).rstrip(", "), style="dim")

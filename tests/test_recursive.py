@@ -281,6 +281,11 @@ def test_what_fails_ends_its_chain_alone_and_what_it_made_is_kept(
     pd.testing.assert_frame_equal(rows(retrained(tmp_path / "store")), rows(serial))
 
 
+def test_a_chain_has_images_to_rank(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match="the fill 'mask-only' leaves nothing; take another fill"):
+        pipeline.prepare(asked(tmp_path / "store", degrade={"fill": "mask-only"}))
+
+
 def test_a_variant_and_a_chain_exclude_each_other(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r'from scratch, and \[retrain\] variant is "fine-tune"; leave'):
         pipeline.prepare(asked(tmp_path / "store", retrain={"variant": "fine-tune"}))
