@@ -351,8 +351,8 @@ def _check_variant(experiment: Experiment) -> None:
         raise ExperimentError(f'Mode recursive trains every network from scratch, and [retrain] variant is '
                               f'"{settings.variant}"; leave the variant out or the mode.')
     if experiment.degrade.fill == MASK_ONLY and RECURSIVE in experiment.degrade.modes:
-        raise ExperimentError(f"Mode recursive ranks the images that its networks see, and of these the fill '{MASK_ONLY}' "
-                              "leaves nothing; take another fill, or the modes roar and kar.")
+        raise ExperimentError(f"Mode recursive ranks the images that its networks see, and of these the fill "
+                              f"'{MASK_ONLY}' leaves nothing; take another fill, or the modes roar and kar.")
     others = [model.name for model in experiment.model if settings.model not in ("same", model.name)]
     if settings.variant != SCRATCH and others:
         raise ExperimentError(f'[retrain] variant = "{settings.variant}" starts from the weights of the explained '
