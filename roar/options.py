@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import signal
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -151,11 +155,12 @@ def experiment_options(*sections: str) -> Callable[[Callable[..., None]], Callab
             config = values.pop("config")
             given = {flag: values.pop(flag.parameter) for flag in flags}
             try:
-                command(_experiment(values.get("file") or config, given), **values)
-            except KeyboardInterrupt:
+                with _terminable():
+                    command(_experiment(values.get("file") or config, given), **values)
+            except KeyboardInterrupt as end:
                 print("\nInterrupted; what is finished is kept, and the same command goes on from there.",
                       file=sys.stderr)
-                raise typer.Exit(130) from None
+                raise typer.Exit(128 + (signal.SIGTERM if isinstance(end, Terminated) else signal.SIGINT)) from None
 
         config = inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[
             Path | None, typer.Option("--config", help=f"Experiment file; default: {DEFAULT_FILE} if there is one.",
@@ -166,6 +171,26 @@ def experiment_options(*sections: str) -> Callable[[Callable[..., None]], Callab
         return run
 
     return decorate
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which schedulers send some seconds before they kill."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Have SIGTERM end what runs inside as Ctrl-C does."""
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # only there are signals received
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parameter(flag: Flag) -> inspect.Parameter:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -92,3 +97,22 @@ def test_a_killed_cluster_leaves_a_store_to_go_on_from(undisturbed: Path, tmp_pa
     assert finish(start(store, log=log)) == 0, log.read_text()[-2000:]
     assert_same(store, undisturbed)
     assert damages(open_store(str(store))) == []
+
+
+@pytest.mark.parametrize(("executor", "number"), [("serial", signal.SIGINT), ("serial", signal.SIGTERM),
+                                                  ("ray", signal.SIGTERM)])
+def test_whoever_asks_a_run_to_end_reads_one_sentence(executor: str, number: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "roar", "run", "--executor", executor, "--estimator", "random", "--workers", "1"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
+        deadline = time.monotonic() + 240
+        while not list(tmp_path.glob("roar-store/models/*/*/manifest.json")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + number, said
+    assert said.endswith("\nInterrupted; what is finished is kept, and the same command goes on from there.\n")
+    assert "SIGTERM" not in said and "Traceback" not in said
+    assert not waste(open_store(str(tmp_path / "roar-store")))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,15 +26,25 @@ def connect(compute: ComputeSettings) -> None:
         return
     try:
         if compute.address is None:
-            with _on_loopback():
+            with _on_loopback(), _own_signals():
                 ray.init("local", num_cpus=_local_cpus(compute), include_dashboard=False, log_to_driver=False,
                          logging_level=logging.ERROR, _node_ip_address="127.0.0.1")
         else:
-            ray.init(address=compute.address, log_to_driver=False, logging_level=logging.ERROR)
+            with _own_signals():
+                ray.init(address=compute.address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise FailureError(f"No Ray cluster answers at '{compute.address or 'this machine'}' "
                            f"({str(error).splitlines()[0]}); start one with `ray start --head`, give its "
                            "token if it asks for one (RAY_AUTH_TOKEN), or leave --address out.") from None
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what this program does on SIGTERM: Ray would print where in its libraries the process is and end it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
