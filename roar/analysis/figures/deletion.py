@@ -82,7 +82,7 @@ def deletion_multiples(deletion: pd.DataFrame) -> Figure:
         raise AnalysisError("There are no deletion curves to draw; `roar delete` makes some.")
     columns = max(len(families) for _, families in rows)
     with mpl.rc_context(RC):
-        figure = new_figure(max(5.4 * columns, 6.4), 3.8 * len(rows))
+        figure = new_figure(max(5.4 * columns, 6.4), 4.0 * len(rows))
         for i, (here, families) in enumerate(rows):
             first = None
             for j, (family, part) in enumerate(families):
@@ -90,7 +90,7 @@ def deletion_multiples(deletion: pd.DataFrame) -> Figure:
                 first = first or axes
                 draw_curves(axes, part, here["mode"])
                 setting = panel_title({**here, "retrainer": here["model"], "mode": "roar"})
-                axes.set_title(f"{metric(here['mode'], here['fill'])}, {setting}: {family}", loc="left",
+                axes.set_title(f"{metric(here['mode'], here['fill'])}: {family}\n{setting}", loc="left",
                                parse_math=False)
         figure.draw_without_rendering()
         for axes in figure.axes:
