@@ -146,6 +146,9 @@ def test_one_seed_and_a_missing_control_say_what_they_cannot() -> None:
     assert (table["note"] == "no seed finished beside mask-only").all()
     assert table["shape_accuracy"].isna().all()
     assert table["beyond_blurred"].notna().all()
+    named = RESULTS[RESULTS["estimator"] == "vargrad"].assign(estimator="sobel")
+    sobel = beyond_controls(pd.concat([RESULTS[RESULTS["estimator"] == "reference"], named]))
+    assert (sobel["note"] == "").all()  # it explains no network, so there is no equally smooth ranking to lack
 
 
 def test_without_controls_the_table_is_empty() -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 from roar.analysis.beside import BLURRED, MASK_ONLY, separate
 from roar.analysis.classes import chance_levels
 from roar.analysis.curves import CELL, CURVE, CURVE_COLUMNS, SETTING, checked, in_order, over_seeds
-from roar.analysis.names import REFERENCE
+from roar.analysis.names import REFERENCE, knows_no_model
 from roar.analysis.paired import few_seeds
 from roar.analysis.shared import with_shared
 
@@ -127,8 +127,8 @@ def _statistics(rows: pd.DataFrame, keys: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _note(row: dict[Any, Any]) -> str:
-    notes = [f"no seed finished beside {control}" for control, name in
-             ((BLURRED, "beyond_blurred"), (MASK_ONLY, "beyond_shape")) if row[f"{name}_n"] == 0]
+    pairs = [(MASK_ONLY, "beyond_shape")] + [(BLURRED, "beyond_blurred")] * (not knows_no_model(row["estimator"]))
+    notes = [f"no seed finished beside {control}" for control, name in pairs if row[f"{name}_n"] == 0]
     notes.append(few_seeds(max(row["beyond_blurred_n"], row["beyond_shape_n"], 1)))
     if is_explained(row):
         notes.append(LESS if row["beyond_shape_ci_high"] < 0 else EXPLAINED)
