@@ -249,7 +249,7 @@ def activate(
 @experiment_options()
 def audit(
     experiment: Experiment,
-    small: Annotated[bool, typer.Option("--small", help="Two difficulties, 12 estimators, 5 seeds: minutes on two "
+    small: Annotated[bool, typer.Option("--small", help="Two difficulties, 11 estimators, 5 seeds: minutes on two "
                                         "cores.")] = False,
 ) -> None:
     """Which metric is right? Every metric on made images whose informative pixels are known."""

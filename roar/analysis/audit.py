@@ -26,6 +26,7 @@ AUDIT_COLUMNS = ("source", "metric", "order", "tau", "boot_low", "boot_high", "n
 ORDERS = ("known", "real", "all")  # oracles with random; what users would ask; both together
 ALL_SOURCES = "all sources"
 RESAMPLES = 10_000
+FEW = 10  # draws, under which a percentile interval is too short to be taken at its word
 
 
 def found_share(ranks: np.ndarray, truth: np.ndarray) -> Floats:
@@ -107,6 +108,10 @@ def conclusions(scores: pd.DataFrame, quality: pd.DataFrame, resamples: int = RE
                              f"against {worse[1]:.2f}, difference {_range(low, high, better is b)}.")
         if pairs and not any(title in sentence and "recovers" in sentence for sentence in found):
             found.append(f"No metric recovers the order of {title} better than another beyond the interval.")
+    short = {row["metric"]: row["n"] for row, _ in every if 1 < row["n"] < FEW}
+    if short:
+        found.append(f"Bootstrap intervals over so few draws are too short ({min(short.values())} of {', '.join(short)}): "
+                     "what is said of these is a hint until more seeds say the same.")
     return found
 
 
