@@ -74,7 +74,7 @@ class Audit:
     recipe: str = "digits"
 
 
-SMALL = Audit(tuple(f"planted:size=12,train=600,test=400,difficulty={d}" for d in (0.3, 0.6)),
+SMALL = Audit(tuple(f"planted:size=12,train=600,test=400,difficulty={d}" for d in (0.2, 0.4)),
               (*KNOWN, "gradient", "gradient-magnitude", "integrated-gradients", "guided-backprop",
                "smoothgrad-squared", "sobel"), (10.0, 50.0, 90.0), 5, 8)
 FULL = Audit(tuple(f"planted:size=14,train=2000,test=1000,difficulty={d}" for d in (0.2, 0.5, 0.7, 0.8)),
