@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("roar needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else 0'

@@ -197,7 +197,7 @@ def test_the_page_lays_every_curve_beside_its_controls() -> None:
     assert re.search(r"Accuracy is lower than under an equally smooth random ranking \(points, mean over t\): gradient "
                      r"\+2\.\d \[\+2\.\d, \+\d\.\d\]", section)
     assert "better than a guess among classes of one size (20.0 %): gradient 2" in section
-    assert "which there says nothing about the pixels: vargrad at 90 %." in section
+    assert "it cannot fall further and ranks no estimator: vargrad at 90 %." in section
     assert "than the mask's shape: gradient; smoothgrad; smoothgrad-squared." in section
     assert section.count("mask alone") == 2 * 4  # the labels of four charts, and what they say when pointed at
     before = page.words[:page.words.index("What an accuracy may owe")]

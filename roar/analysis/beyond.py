@@ -22,8 +22,8 @@ QUANTITIES = ("drop", "beyond_blurred", "shape_accuracy", "beyond_shape")
 PARTS = {"": "mean", "_ci_low": "ci_low", "_ci_high": "ci_high", "_std": "std", "_n": "n"}
 BEYOND_COLUMNS = (*CELL, *(f"{name}{part}" for name in QUANTITIES for part in PARTS), "chance", "note")
 CONTROL_CURVE_COLUMNS = (*CURVE_COLUMNS, "control")
-EXPLAINED = "the mask's shape may explain this accuracy, which therefore says nothing about the pixels"
-LESS = "the mask's shape alone tells the class better than this: the accuracy says nothing about the pixels"
+EXPLAINED = "accuracy is down to what the mask's shape may give: it cannot fall further and ranks no estimator"
+LESS = "the mask's shape alone tells the class better than this: the accuracy is no measure of what is left"
 
 
 def beyond_controls(results: pd.DataFrame) -> pd.DataFrame:
