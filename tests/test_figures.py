@@ -216,9 +216,9 @@ def test_every_curve_stands_between_its_controls_and_random() -> None:
 def test_deletion_has_a_row_per_metric_and_a_panel_per_family() -> None:
     figure = FIGURES["deletion multiples"]()
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == [f"deletion, digits · simplecnn: {family}" for family in FAMILY_COLOURS if family in (
+    assert titles == [f"deletion: {family}\ndigits · simplecnn" for family in FAMILY_COLOURS if family in (
         "gradient", "integrated-gradients", "guided-backprop")] + [
-        "ROAD, digits · simplecnn · fill noisy-linear: controls", "insertion, digits · simplecnn: gradient"]
+        "ROAD: controls\ndigits · simplecnn · fill noisy-linear", "insertion: gradient\ndigits · simplecnn"]
     names = {str(line.get_label()) for line in figure.axes[0].get_lines()}
     assert {"gradient", "vargrad", "random", "sobel"} <= names
     assert "smoothgrad-ig" not in names

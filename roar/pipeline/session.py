@@ -43,8 +43,11 @@ def prepare(experiment: Experiment, reporter: Reporter | None = None) -> Session
         UsageError: a name does not exist or a setting breaks a rule.
         FailureError: the source, the store or a weights file cannot be read.
     """
+    import pyarrow
+
     from roar.datasets.fills import find_fill
 
+    pyarrow.enable_signal_handlers(False)  # Ctrl-C is this program's, also while a file is read
     estimators = plan.check_names(experiment)
     settings = experiment.source
     store = open_store(experiment.store)
