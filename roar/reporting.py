@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from roar.deletion import read_deletion, read_deletion_areas
-from roar.errors import AnalysisError, UnknownNameError
+from roar.errors import AnalysisError, DamagedArtefactError, UnknownNameError
 from roar.gallery import read_gallery
 from roar.plans import class_names
 from roar.ranking_agreement import read_ranking_agreement
 from roar.results import finished_jobs, read_results
 from roar.sanity import read_sanity
+from roar.sealed import seal
 from roar.status import read_status
-from roar.store import Store, versions
+from roar.store import Store, key_of, read_sealed, versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 FOLDER = "reports"
 PAGE = "report.html"
+CURRENT = "reports/current.json"  # what the report was made of, written last
 MEASURED: dict[str, Callable[[Store], pd.DataFrame]] = {  # tables that need no retraining
     "ranking-agreement": read_ranking_agreement,
     "sanity": read_sanity,
@@ -98,12 +101,14 @@ def _measured_files(table: str, frame: pd.DataFrame, makers: dict[str, Callable[
     return files
 
 
-def write_report(store: Store, jobs: Collection[str] | None = None, experiment: str = "") -> Report:
+def write_report(store: Store, jobs: Collection[str] | None = None, experiment: str = "",
+                 keep_current: bool = False) -> Report:
     """Write tables, figures and the page below ``reports/``.
 
     Args:
         jobs: the keys of the jobs to report; default: all that are in the store.
         experiment: the experiment as TOML, shown on the page so that it can be run again.
+        keep_current: leave a report as it is that was made of the same things by the same versions.
 
     Raises:
         AnalysisError: there is neither a result nor a deletion curve.
@@ -113,18 +118,47 @@ def write_report(store: Store, jobs: Collection[str] | None = None, experiment: 
     results = results_of(store, jobs)
     table = curves(results)
     deletion = read_deletion(store)
-    sanity = read_sanity(store)
-    board = _leaderboard(results, sanity)
-    written = {**_tables(results, table, board), **dict(_figures(results, table, deletion, board)),
-               **_agreement_files(read_ranking_agreement(store)), **_sanity_files(sanity),
-               **_deletion_files(deletion, read_deletion_areas(store)),
-               PAGE: page(store, results, deletion, experiment).encode()}
-    for name, data in written.items():
-        store.files.write(f"{FOLDER}/{name}", data)
+    sanity, agreement = read_sanity(store), read_ranking_agreement(store)
+    made_of = _made_of(store, (results, deletion, sanity, agreement), experiment)
+    written: Collection[str] = _current(store, made_of) if keep_current else ()
+    if not written:
+        board = _leaderboard(results, sanity)
+        files = {**_tables(results, table, board), **dict(_figures(results, table, deletion, board)),
+                 **_agreement_files(agreement), **_sanity_files(sanity),
+                 **_deletion_files(deletion, read_deletion_areas(store)),
+                 PAGE: page(store, results, deletion, experiment).encode()}
+        for name, data in files.items():
+            store.files.write(f"{FOLDER}/{name}", data)
+        written = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        store.files.write(CURRENT, seal({"made_of": made_of, "files": written}))
     shown = ("results.csv", "curves.csv", "leaderboard.csv", "accuracy.svg", "deletion-areas.csv",
              "deletion-curves.svg", PAGE)
     return Report(results.drop_duplicates("job"), table,
                   [f"{store.location}/{FOLDER}/{name}" for name in shown if name in written])
+
+
+def _made_of(store: Store, frames: Iterable[pd.DataFrame], experiment: str) -> str:
+    """The key of all that a report shows."""
+    gallery = read_gallery(store)
+    images = [] if gallery is None else [row.images.tobytes() for row in gallery.rows]
+    parts = [*(frame.to_csv(index=False).encode() for frame in frames), *images]
+    return key_of({"parts": [hashlib.sha256(part).hexdigest() for part in parts], "classes": class_names(store),
+                   "labels": [] if gallery is None else [[row.estimator, row.label] for row in gallery.rows],
+                   "experiment": experiment, "versions": versions()})
+
+
+def _current(store: Store, made_of: str) -> Collection[str]:
+    """The names of a report's files where it was made of the same and lies there whole; else none."""
+    try:
+        told = read_sealed(store.files, CURRENT) if store.files.exists(CURRENT) else {}
+    except DamagedArtefactError:
+        return ()
+    if told.get("made_of") != made_of:
+        return ()
+    paths = {name: f"{FOLDER}/{name}" for name in told["files"]}
+    whole = all(store.files.exists(path) and hashlib.sha256(store.files.read(path)).hexdigest() == told["files"][name]
+                for name, path in paths.items())
+    return tuple(paths) if whole else ()
 
 
 def results_of(store: Store, jobs: Collection[str] | None = None) -> pd.DataFrame:

@@ -57,6 +57,31 @@ def test_a_report_has_tables_figures_and_a_page(store: Store) -> None:
     assert "TrainingError: the loss became NaN" in (folder / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_report_of_the_same_is_left_as_it_is(store: Store) -> None:
+    def moments() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in (Path(store.location) / "reports").iterdir()}
+
+    first = write_report(store, keep_current=True)
+    written = moments()
+    again = write_report(store, keep_current=True)
+    assert moments() == written
+    assert again.files == first.files
+    pd.testing.assert_frame_equal(again.curves, first.curves)
+    page = Path(store.location) / "reports" / "report.html"
+    whole = page.read_bytes()
+    page.write_bytes(whole[:-100])
+    write_report(store, keep_current=True)
+    assert page.read_bytes()[-100:] == whole[-100:]
+    before = moments()
+    row = synthetic_results(SIX, (0.0, 50.0, 90.0), 4).query("estimator == 'vargrad' and seed == 3").iloc[0]
+    put(store, row.to_dict())
+    write_report(store, keep_current=True)
+    assert all(moment > before[name] for name, moment in moments().items())
+    before = moments()
+    write_report(store)
+    assert all(moment > before[name] for name, moment in moments().items())
+
+
 @pytest.mark.parametrize(("kind", "read"), [
     ("csv", lambda data: pd.read_csv(io.BytesIO(data))),
     ("json", lambda data: pd.DataFrame(json.loads(data))),

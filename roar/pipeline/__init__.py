@@ -28,6 +28,6 @@ __all__ = ["Forecast", "Overview", "Session", "agreement", "degrade", "delete", 
 
 @asked_for("report")
 def report(session: Session, jobs: Sequence[Job]) -> Report:
-    """Tables, figures and page of the experiment's own jobs."""
+    """Tables, figures and page of the experiment's own jobs; those of an earlier run where nothing is new."""
     keep_gallery(session.store, make_gallery(session, rank(session)))
-    return write_report(session.store, [job.key for job in jobs], to_toml(session.experiment))
+    return write_report(session.store, [job.key for job in jobs], to_toml(session.experiment), keep_current=True)
