@@ -127,7 +127,7 @@ def test_a_store_without_any_retraining_has_a_report(store: Store) -> None:
     written = write_report(store)
     folder = Path(store.location) / "reports"
     assert {path.name for path in folder.iterdir()} == {"deletion.csv", "deletion-areas.csv", "deletion-curves.svg",
-                                                       "report.html"}
+                                                       "report.html", "current.json"}
     assert [Path(name).name for name in written.files] == ["deletion-areas.csv", "deletion-curves.svg", "report.html"]
     page = (folder / "report.html").read_text(encoding="utf-8")
     for words in ("Nothing was retrained", "deletion, without retraining", "insertion, without retraining",

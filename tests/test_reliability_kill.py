@@ -116,7 +116,8 @@ def test_whoever_asks_a_run_to_end_reads_one_sentence(executor: str, number: sig
             time.sleep(0.05)
         process.send_signal(number)
         said = process.communicate(timeout=60)[1]
-    assert process.returncode == 128 + number, said
+    # Python itself dies of SIGINT where that struck code made from a string, which a shell calls 130 as well.
+    assert process.returncode in (128 + number, -number), said
     assert said.endswith("\nInterrupted; what is finished is kept, and the same command goes on from there.\n")
     assert "SIGTERM" not in said and "Traceback" not in said
     assert not waste(open_store(str(tmp_path / "roar-store")))
