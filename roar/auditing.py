@@ -67,16 +67,15 @@ def summary_table(table: pd.DataFrame) -> pd.DataFrame:
     """The audit for people: a row per source and metric, that of all sources first."""
     import pandas as pd
 
-    from roar.analysis.audit import ALL_SOURCES
+    from roar.analysis.audit import ALL_SOURCES, ORDERS
 
     rows = []
     table = table.sort_values("source", key=lambda column: column != ALL_SOURCES, kind="stable")
     for (source, metric), part in table.groupby(["source", "metric"], sort=False):
         cells = {row["order"]: _tau(row["tau"], row["boot_low"], row["boot_high"]) for row in part.to_dict("records")}
         first = part.iloc[0]
-        rows.append({"source": source, "metric": metric, **{order: cells.get(order, "") for order in
-                     ("known", "real", "all")}, "draws": f"{first['n']} {first['draws']}",
-                     "seconds": f"{first['seconds']:.1f}"})
+        rows.append({"source": source, "metric": metric, **{order: cells.get(order, "") for order in ORDERS},
+                     "draws": f"{first['n']} {first['draws']}", "seconds": f"{first['seconds']:.1f}"})
     return pd.DataFrame(rows)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from roar.store import MANIFEST, Store
-from roar.stored_frames import read_frames
+from roar.store import Store
+from roar.stored_frames import finished_folders, read_frames
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +38,11 @@ def read_deletion(store: Store) -> pd.DataFrame:
     return frame[list(COLUMNS)].astype(COLUMNS).drop_duplicates(keys).sort_values(keys, ignore_index=True)
 
 
-def read_deletion_images(store: Store) -> Iterator[pd.DataFrame]:
+def read_deletion_images(store: Store, folders: Iterable[str] | None = None) -> Iterator[pd.DataFrame]:
     """Every test image in every cell, one artefact at a time, so that memory holds no more than one.
+
+    Args:
+        folders: of the artefacts; default: all in the store.
 
     Yields:
         For each explained network and estimator a row per mode, threshold and image: ``source``, ``model``,
@@ -51,9 +54,8 @@ def read_deletion_images(store: Store) -> Iterator[pd.DataFrame]:
     """
     import pandas as pd
 
-    for path in sorted(store.files.list(FOLDER)):
-        folder, _, name = path.rpartition("/")
-        manifest = store.manifest(folder) if name == MANIFEST else None
+    for folder in finished_folders(store, FOLDER) if folders is None else folders:
+        manifest = store.manifest(folder)
         if manifest is not None:
             named = {key: manifest["facts"][key] for key in ("source", "model", "regularizer", "estimator")}
             images = pd.read_parquet(io.BytesIO(store.read_file(folder, "images.parquet")))

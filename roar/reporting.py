@@ -120,21 +120,23 @@ def write_report(store: Store, jobs: Collection[str] | None = None, experiment: 
     deletion = read_deletion(store)
     sanity, agreement = read_sanity(store), read_ranking_agreement(store)
     made_of = _made_of(store, (results, deletion, sanity, agreement), experiment)
-    written: Collection[str] = _current(store, made_of) if keep_current else ()
-    if not written:
+    names = _current(store, made_of) if keep_current else ()
+    if not names:
+        areas = read_deletion_areas(store)
         board = _leaderboard(results, sanity)
         files = {**_tables(results, table, board), **dict(_figures(results, table, deletion, board)),
                  **_agreement_files(agreement), **_sanity_files(sanity),
-                 **_deletion_files(deletion, read_deletion_areas(store)),
-                 PAGE: page(store, results, deletion, experiment).encode()}
+                 **_deletion_files(deletion, areas),
+                 PAGE: page(store, results, deletion, areas, agreement, sanity, experiment).encode()}
         for name, data in files.items():
             store.files.write(f"{FOLDER}/{name}", data)
-        written = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-        store.files.write(CURRENT, seal({"made_of": made_of, "files": written}))
+        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        store.files.write(CURRENT, seal({"made_of": made_of, "files": hashes}))
+        names = tuple(files)
     shown = ("results.csv", "curves.csv", "leaderboard.csv", "accuracy.svg", "deletion-areas.csv",
              "deletion-curves.svg", PAGE)
     return Report(results.drop_duplicates("job"), table,
-                  [f"{store.location}/{FOLDER}/{name}" for name in shown if name in written])
+                  [f"{store.location}/{FOLDER}/{name}" for name in shown if name in names])
 
 
 def _made_of(store: Store, frames: Iterable[pd.DataFrame], experiment: str) -> str:
@@ -147,7 +149,7 @@ def _made_of(store: Store, frames: Iterable[pd.DataFrame], experiment: str) -> s
                    "experiment": experiment, "versions": versions()})
 
 
-def _current(store: Store, made_of: str) -> Collection[str]:
+def _current(store: Store, made_of: str) -> tuple[str, ...]:
     """The names of a report's files where it was made of the same and lies there whole; else none."""
     try:
         told = read_sealed(store.files, CURRENT) if store.files.exists(CURRENT) else {}
@@ -176,13 +178,23 @@ def results_of(store: Store, jobs: Collection[str] | None = None) -> pd.DataFram
     return with_shared(results)
 
 
-def page(store: Store, results: pd.DataFrame, deletion: pd.DataFrame, experiment: str) -> str:
+def page(store: Store, results: pd.DataFrame, deletion: pd.DataFrame, areas: pd.DataFrame, agreement: pd.DataFrame,
+         sanity: pd.DataFrame, experiment: str = "") -> str:
     """The report as one HTML page."""
     from roar.analysis.page import report_page
 
     return report_page(results, deletion, provenance(store, results, experiment), read_gallery(store),
-                       class_names(store), read_ranking_agreement(store), read_sanity(store),
-                       read_deletion_areas(store))
+                       class_names(store), agreement, sanity, areas)
+
+
+def current_page(store: Store) -> str:
+    """The page of all that is in the store at this moment.
+
+    Raises:
+        AnalysisError: there is neither a result nor a deletion curve.
+    """
+    return page(store, results_of(store), read_deletion(store), read_deletion_areas(store),
+                read_ranking_agreement(store), read_sanity(store))
 
 
 def one_table(store: Store, name: str, kind: str) -> bytes:

@@ -46,7 +46,7 @@ COLUMNS = {
     "accuracy": "float64",  # on the degraded test split after the last epoch, 0 to 1; NaN if failed
     "n_test": "int64",  # images in the test split
     "epochs": "int64",
-    "train_seconds": "float64",
+    "train_seconds": "float64",  # in mode recursive with the rankings that the row stands on
     "device": "string",
     "job": "string",  # the key of the job
     "protocol": "string",  # the key of what all cells share: images, network, recipe, root seed

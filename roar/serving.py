@@ -6,9 +6,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 
-from roar.deletion import read_deletion
 from roar.errors import FailureError, RoarError
-from roar.reporting import page, results_of
+from roar.reporting import current_page
 from roar.results import finished_jobs
 from roar.store import Store
 
@@ -26,7 +25,7 @@ class LivePage:
         with self._lock:
             state = finished_jobs(self._store.files)
             if state != self._seen:
-                self._html = page(self._store, results_of(self._store), read_deletion(self._store), "").encode()
+                self._html = current_page(self._store).encode()
                 self._seen = state
             return self._html
 

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def finished_folders(store: Store, kind: str) -> list[str]:
+    """The folders of every finished artefact of a kind, in the order of their names."""
+    return sorted(path.rsplit("/", 1)[0] for path in store.files.list(kind) if path.endswith(f"/{MANIFEST}"))
+
+
 def read_frames(store: Store, kind: str, name: str, columns: Sequence[str]) -> pd.DataFrame:
     """The rows of a Parquet file of every finished artefact, with the artefact's folder in the column ``folder``.
 
@@ -25,6 +30,6 @@ def read_frames(store: Store, kind: str, name: str, columns: Sequence[str]) -> p
     """
     import pandas as pd
 
-    folders = sorted(path.rsplit("/", 1)[0] for path in store.files.list(kind) if path.endswith(f"/{MANIFEST}"))
+    folders = finished_folders(store, kind)
     parts = [pd.read_parquet(io.BytesIO(store.read_file(folder, name))).assign(folder=folder) for folder in folders]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns))

@@ -88,13 +88,13 @@ class Checker:
         pixels = 1
         for number, start in enumerate(range(0, count, size)):
             stop = min(start + size, count)
-            targets = self._real(work, names[0], number, start, stop, desk).targets
-            ranked = self._ranked(work, network, targets, start, stop, desk)
+            first = self._real(work, names[0], number, start, stop, desk)
+            ranked = self._ranked(work, network, first.targets, start, stop, desk)
             for name in names:
-                real = self._real(work, name, number, start, stop, desk).ranks
-                found[name].append(one_by_one(real, ranked[name].ranks, work.thresholds))
+                real = first if name == names[0] else self._real(work, name, number, start, stop, desk)
+                found[name].append(one_by_one(real.ranks, ranked[name].ranks, work.thresholds))
                 tied[name] += ranked[name].tied_share * (stop - start) / count
-                pixels = real.shape[1]
+            pixels = first.ranks.shape[1]
         return self._product(work, {name: joined(parts) for name, parts in found.items()}, tied, pixels)
 
     def _randomised(self, work: Check) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from roar.analysis.names import knows_no_model
+from roar.deletion import read_deletion_images
 from roar.errors import DamagedArtefactError, FailureError
 from roar.experiment import RECURSIVE, Experiment, Mode
 from roar.pipeline.degrading import delete
@@ -182,20 +182,15 @@ def _evaluated(session: Session, metrics: Sequence[Metric]) -> list[tuple[Metric
     started = time.perf_counter()
     folders = delete(session)
     spent = _first_cost(session.store, key_of({"folders": folders}), time.perf_counter() - started)
-    return [(metric, pd.concat([_image_scores(session.store, folder, metric) for folder in folders], ignore_index=True),
-             spent / len(metrics)) for metric in metrics]
+    images = pd.concat(read_deletion_images(session.store, folders), ignore_index=True)
+    return [(metric, _image_scores(images, metric), spent / len(metrics)) for metric in metrics]
 
 
-def _image_scores(store: Store, folder: str, metric: Metric) -> pd.DataFrame:
-    import pandas as pd
-
-    manifest = store.manifest(folder)
-    assert manifest is not None  # it was made a moment ago
-    rows = pd.read_parquet(io.BytesIO(store.read_file(folder, "images.parquet")))
+def _image_scores(images: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    rows = images[(images["threshold"] > 0) & (images["mode"] == metric.mode)]
     values = rows["correct" if metric.measure == "accuracy" else "probability"].astype("float64")
-    rows = rows.assign(value=metric.sign * values)[(rows["threshold"] > 0) & (rows["mode"] == metric.mode)]
-    means = rows.groupby("index", observed=True)["value"].mean().rename("score").reset_index()
-    return means.rename(columns={"index": "draw"}).assign(estimator=manifest["facts"]["estimator"])
+    means = rows.assign(score=metric.sign * values).groupby(["estimator", "index"], observed=True)["score"].mean()
+    return means.reset_index().rename(columns={"index": "draw"})
 
 
 def _first_cost(store: Store, key: str, spent: float) -> float:

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from roar import plan
-from roar.errors import EstimatorError, ExperimentError, ModelError
+from roar.errors import EstimatorError, ExperimentError
 from roar.jobs.stage import Stage, Task
-from roar.pipeline.images import check_window, shared_images
+from roar.pipeline.images import shared_images
 from roar.pipeline.ranking import model_normalisation, rank, weights_loader
 from roar.pipeline.running import execute, running
 from roar.pipeline.session import Session, asked_for, keep_plan
-from roar.pipeline.training import train, training_threads
+from roar.pipeline.training import train, train_missing
 from roar.plan import Model, Ranking
 from roar.shards import rank_folder
 from roar.store import MANIFEST
@@ -112,24 +112,8 @@ def _unlearned(session: Session) -> dict[str, tuple[str, dict[str, Any]]]:
     Raises:
         ModelError: it could not be trained.
     """
-    from roar.jobs.train_model import TrainModel, open_worker
-
-    experiment = session.experiment
-    twins = {model.folder: plan.shuffled(experiment, session.source, model) for model in session.models}
-    each = {twin.folder: twin for twin in twins.values()}
-    missing = [twin for folder, twin in each.items() if session.store.manifest(folder) is None]
-    if missing:
-        check_window(session, [twin.recipe for twin in missing], "train")
-        tasks = [Task(twin.folder, TrainModel(
-            twin.network, twin.folder, twin.identity, experiment.seed, twin.settings.seed, twin.recipe,
-            normalise_mean=twin.settings.normalise_mean, normalise_std=twin.settings.normalise_std, shuffled=True),
-            (f"{twin.folder}/{MANIFEST}",)) for twin in missing]
-        with running(session, "train on shuffled labels", len(tasks), "models") as watcher:
-            execute(session, Stage("train", open_worker, shared_images(session), tasks, training_threads(session)),
-                    watcher)
-        watcher.raise_first(ModelError)
-    found = {}
-    for folder, twin in twins.items():
-        manifest = session.store.manifest(twin.folder)
-        found[folder] = (twin.folder, manifest["facts"] if manifest else {})
-    return found
+    twins = {model.folder: plan.shuffled(session.experiment, session.source, model) for model in session.models}
+    each = list({twin.folder: twin for twin in twins.values()}.values())
+    manifests = train_missing(session, each, "train on shuffled labels", shuffled=True)
+    facts = {twin.folder: manifest["facts"] for twin, manifest in zip(each, manifests, strict=True)}
+    return {folder: (twin.folder, facts[twin.folder]) for folder, twin in twins.items()}

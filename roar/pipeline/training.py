@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from roar.jobs.stage import Stage, Task
 from roar.pipeline.images import check_window, shared_images
 from roar.pipeline.running import execute, running
 from roar.pipeline.session import Session, asked_for, keep_plan
+from roar.plan import Model
 from roar.store import MANIFEST
 
 _SMALL = 16 * 16  # pixels
@@ -23,9 +25,15 @@ def train(session: Session) -> list[dict[str, Any]]:
     Raises:
         ModelError: a network could not be trained or its weights do not fit.
     """
-    store, experiment = session.store, session.experiment
     keep_plan(session, "train", [model.folder for model in session.models])
-    missing = [model for model in session.models if store.manifest(model.folder) is None]
+    return train_missing(session, session.models)
+
+
+def train_missing(session: Session, models: Sequence[Model], title: str = "train",
+                  shuffled: bool = False) -> list[dict[str, Any]]:
+    """The manifests of some models, trained where they are missing; ``shuffled``: on labels in a random order."""
+    store, experiment = session.store, session.experiment
+    missing = [model for model in models if store.manifest(model.folder) is None]
     if missing:
         from roar.jobs.train_model import TrainModel, open_worker
 
@@ -34,17 +42,17 @@ def train(session: Session) -> list[dict[str, Any]]:
         tasks = [Task(model.folder, TrainModel(
             model.network, model.folder, model.identity, experiment.seed, model.settings.seed,
             model.recipe, _absolute(model.settings.weights),
-            model.settings.normalise_mean, model.settings.normalise_std), (f"{model.folder}/{MANIFEST}",))
+            model.settings.normalise_mean, model.settings.normalise_std, shuffled), (f"{model.folder}/{MANIFEST}",))
             for model in missing]
-        with running(session, "train", len(tasks), "models") as watcher:
-            stage = Stage("train", open_worker, shared_images(session), tasks, training_threads(session))
+        with running(session, title, len(tasks), "models") as watcher:
+            stage = Stage("train", open_worker, shared_images(session), tasks, _training_threads(session))
             execute(session, stage, watcher)
         watcher.raise_first(ModelError)
-    manifests = [store.manifest(model.folder) for model in session.models]
+    manifests = [store.manifest(model.folder) for model in models]
     return [manifest for manifest in manifests if manifest is not None]
 
 
-def training_threads(session: Session) -> float:
+def _training_threads(session: Session) -> float:
     """Threads for one network to be explained: the machine's, shared by the models; one does best on small images."""
     if session.source.height * session.source.width < _SMALL:
         return session.experiment.compute.cpus_per_job

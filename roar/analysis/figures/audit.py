@@ -8,16 +8,15 @@ import pandas as pd
 
 from roar.analysis.audit import ALL_SOURCES, AUDIT_COLUMNS, ORDERS
 from roar.analysis.curves import require
-from roar.analysis.figures.style import RC, new_figure
+from roar.analysis.figures.style import FAMILY_COLOURS, RC, new_figure
 from roar.errors import AnalysisError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TITLES = {"known": "oracles of known quality", "real": "real estimators", "all": "all estimators"}
 _MARKERS = "osD^vP<>"
-_COLOUR = "#0067A6"
+_COLOUR = FAMILY_COLOURS["gradient"]
 _GREY = "#767676"
 
 
@@ -45,7 +44,7 @@ def audit_taus(table: pd.DataFrame) -> Figure:
             axes = figure.add_subplot(1, len(orders), number + 1, sharey=first)
             first = first or axes
             _panel(axes, table[table["order"] == order], metrics, sources)
-            axes.set_title(TITLES[order], loc="left")
+            axes.set_title(ORDERS[order], loc="left")
             axes.tick_params(labelleft=number == 0)
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7.5)
