@@ -15,17 +15,18 @@ from torch import Tensor, nn
 from roar.errors import EstimatorError, ModelError
 from roar.estimators import ESTIMATORS, rank_images
 from roar.estimators.papers import ROAR
+from roar.estimators.ranking import RankedImages
 from roar.estimators.registry import method
 from roar.experiment import EstimatorSettings
 
 INDICES = np.arange(40, 45)
 
 
-def rank(names: list[str], network: nn.Module | None = None, **given: Any) -> None:
+def rank(names: list[str], network: nn.Module | None = None, **given: Any) -> dict[str, RankedImages]:
     arguments = {"network": network or small_network(), "images": pictures(5), "labels": np.array([0, 1, 2, 3, 0]),
                  "indices": INDICES, "normalisation": NORMALISATION, "names": names,
                  "settings": EstimatorSettings(samples=2, ig_steps=2), "root_seed": 0, "split": "test"}
-    rank_images(**{**arguments, **given})
+    return rank_images(**{**arguments, **given})
 
 
 class Around(nn.Module):
@@ -141,7 +142,8 @@ def test_a_method_must_return_attributions(monkeypatch: pytest.MonkeyPatch, answ
 
 def test_a_spatial_answer_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     plug_in(monkeypatch, lambda network, images, targets: images[:, :1])
-    rank(["plug-in"])
+    ranks = rank(["plug-in"])["plug-in"].ranks
+    assert (np.sort(ranks, axis=1) == np.arange(ranks.shape[1])).all()
 
 
 def add_to_weights(network: nn.Module) -> None:
