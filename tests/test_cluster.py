@@ -16,6 +16,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from roar.experiment import ComputeSettings
+from roar.jobs.executor import run as run_stage
+from roar.jobs.stage import Outcome, Product, Stage, Task
+from roar.pipeline.running import StageWatcher
+from roar.progress import Silent
 from roar.store import open_store
 
 EXPERIMENT = """
@@ -121,3 +126,57 @@ def test_a_program_outside_the_cluster_drives_it(cluster: Any, tmp_path: Path) -
                        for folder in (far, here))
     assert len(found) == 2
     pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.timeout(300)
+def test_a_task_that_kills_its_worker_costs_no_other_and_says_why(tmp_path: Path) -> None:
+    import ray
+
+    def open_worker(read: Any, device: str) -> Any:
+        def work(number: int, desk: Any) -> Product:
+            if number == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return Product({}, {"number": number})
+        return work
+
+    store = open_store(str(tmp_path / "store"))
+    store.begin()
+    seen: dict[str, Outcome] = {}
+    tasks = [Task(f"task-{number}", number) for number in range(3)]
+    ray.shutdown()
+    try:
+        run_stage(Stage("a test", open_worker, {}, tasks), ComputeSettings(retries=1, workers=1), store,
+                  StageWatcher(Silent(), on_success=lambda outcome: seen.update({outcome.key: outcome}),
+                               on_failure=lambda outcome: seen.update({outcome.key: outcome})))
+    finally:
+        ray.shutdown()
+    assert {key: outcome.facts.get("number") for key, outcome in seen.items()} == {"task-0": 0, "task-1": None,
+                                                                                  "task-2": 2}
+    assert str(seen["task-1"].error).startswith("The worker died more often than the retries allow: The actor died")
+
+
+def test_a_worker_without_its_node_ends_and_an_error_of_a_task_does_not_end_it(
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from ray.exceptions import RayTaskError
+
+    from roar.jobs import ray_desk
+
+    class Ended(BaseException):
+        pass
+
+    def answers(error: Exception) -> None:
+        def get(reference: Any) -> None:
+            raise error
+        monkeypatch.setattr(ray_desk.ray, "get", get)
+
+    def end(status: int) -> None:
+        raise Ended(status)
+
+    monkeypatch.setattr(ray_desk.os, "_exit", end)
+    answers(BrokenPipeError("Broken pipe"))
+    with pytest.raises(Ended, match="1"):
+        ray_desk.fetch("a reference")
+    assert capsys.readouterr().err == "This worker is cut off from its cluster (Broken pipe); it ends.\n"
+    answers(RayTaskError("files", "a trace", OSError("disk full")))
+    with pytest.raises(RayTaskError):
+        ray_desk.fetch("a reference")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import ObjectLostError, RayActorError, RaySystemError, RayTaskError
 
 from roar.errors import RoarError, StoreError
 from roar.files import Files
@@ -33,6 +35,21 @@ class Desk:
 
     def files(self, verb: str, *arguments: Any) -> Any:
         return getattr(self.store.files, verb)(*arguments)
+
+
+def fetch(reference: Any) -> Any:
+    """What a reference stands for.
+
+    A process that its node no longer serves ends, and so its task is done elsewhere: as an error of the task it
+    would be a result, and the process, alive for seconds after its node is lost, would give one to task after task.
+    """
+    try:
+        return ray.get(reference)
+    except RayTaskError:
+        raise
+    except (OSError, RaySystemError, ObjectLostError, RayActorError) as error:
+        print(f"This worker is cut off from its cluster ({error}); it ends.", file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 def own_files(location: str, store_id: str) -> Files | None:
@@ -72,7 +89,7 @@ class DeskFiles:
 
     def _ask(self, verb: str, *arguments: Any) -> Any:
         try:
-            return ray.get(self.desk.files.remote(verb, *arguments))
+            return fetch(self.desk.files.remote(verb, *arguments))
         except RayTaskError as error:
             if isinstance(error.cause, RoarError):
                 raise error.cause from None

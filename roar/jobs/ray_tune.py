@@ -2,7 +2,8 @@
 
 Arrays that every task reads are put into Ray's object store once and mapped by each process, so they reach a
 node once. A worker writes into the store itself where it can see it, and through the driver's node where not.
-A trial whose worker or node dies is run again elsewhere, up to the retries allowed.
+A trial whose worker or node dies is run again elsewhere, up to the retries allowed, once the cluster had the time
+to notice.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from roar.errors import FailureError, RoarError
 from roar.experiment import ComputeSettings
 from roar.jobs.ray_callbacks import loggers
 from roar.jobs.ray_cluster import connect, is_client, largest_node
-from roar.jobs.ray_desk import Desk, DeskFiles, own_files
+from roar.jobs.ray_desk import Desk, DeskFiles, fetch, own_files
 from roar.jobs.ray_environment import prepare
 from roar.jobs.stage import Outcome, Shared, Stage, Task, Watcher, Worker, perform
 from roar.store import Store
 
 _TELL_EVERY = 0.5  # seconds
+_SETTLE = 5.0  # seconds after a death, times the deaths of the task: until then Ray may still use a lost node
 
 
 def run_stage(stage: Stage, compute: ComputeSettings, store: Store, watcher: Watcher) -> None:
@@ -166,7 +168,7 @@ class _Trial(tune.Trainable):  # type: ignore[misc]
 
         @lru_cache(maxsize=8)
         def read(name: str) -> Any:
-            return ray.get(shared[name])
+            return fetch(shared[name])
 
         self.worker = open_worker(read, device)
 
@@ -219,6 +221,7 @@ class _Relay(tune.Callback):  # type: ignore[misc]
         self.asked: Any = None
         self.last = time.monotonic()
         self.raised: RoarError | None = None  # by the watcher, which has seen enough
+        self.settled = self.last
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
         return tune.Callback, ()  # Tune pickles its settings; a watcher has no life outside this process
@@ -228,9 +231,17 @@ class _Relay(tune.Callback):  # type: ignore[misc]
         if "outcome" in result:
             self._pass(Outcome(*result["outcome"]))
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Started again at once, a task may meet the node just lost until no try is left."""
+        self.settled = time.monotonic() + _SETTLE * trial.num_failures
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        time.sleep(max(0.0, self.settled - time.monotonic()))
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         task = self.tasks[trial.config["task"]]
-        reason = " ".join(str(trial.get_error() or "unknown").split())[-300:]
+        last = Path(trial.error_file).read_text().rpartition("Failure # ")[2].partition("\n")[2]
+        reason = " ".join(last.split())[:300]
         self._pass(Outcome(task.key, {}, f"The worker died more often than the retries allow: {reason}"))
 
     def _pass(self, outcome: Outcome) -> None:
