@@ -31,7 +31,7 @@ its batch, on the number of threads or on how the work is divided.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from math import ceil, cos, log, pi, prod, sqrt
 
@@ -64,7 +64,7 @@ def noisy_linear(images: Tensor, mask: Tensor, context: FillContext) -> Tensor:
         smooth = interpolate(images[part], mask[part], context.mean, scratch)
         noise = random_normal(context.root_seed, "noisy-linear", context.split,
                               context.part(part).image_indices(images.device), C * H * W)
-        filled[part] = (smooth + NOISE * noise.view_as(smooth)).round().clamp(0, 255).to(torch.uint8)
+        filled[part] = noise.view_as(smooth).mul_(NOISE).add_(smooth).round_().clamp_(0, 255)
     return filled
 
 
@@ -164,12 +164,23 @@ class Cells:
         self.flat.zero_()
         return self
 
-    def weighted_sum(self, scratch: Scratch) -> Tensor:
-        """``S x``, flat as ``middle``; what is between the rows has no meaning."""
-        x, others = self.flat, [scratch(name, self.flat.shape, self.flat) for name in ("a", "b")]
+    def weighted_sum(self, scratch: Scratch) -> Callable[[], Tensor]:
+        """What computes ``S x`` as often as it is called, flat as ``middle``, into the same memory.
+
+        What is between the rows has no meaning. The views are made once: each costs a tenth of the addition.
+        """
+        x, others, additions = self.flat, [scratch(name, self.flat.shape, self.flat) for name in ("a", "b")], []
         for turn, apart in enumerate((self.L, self.L, (self.W + 1) * self.L, (self.W + 1) * self.L)):
-            x = torch.add(x[:-apart], x[apart:], out=others[turn % 2][:len(x) - apart])
-        return x
+            out = others[turn % 2][:len(x) - apart]
+            additions.append((x[:-apart], x[apart:], out))
+            x = out
+
+        def weighted_sum() -> Tensor:
+            for left, right, out in additions:
+                torch.add(left, right, out=out)
+            return x
+
+        return weighted_sum
 
 
 def _operator(mask: Tensor, scratch: Scratch) -> Tensor:
@@ -177,7 +188,7 @@ def _operator(mask: Tensor, scratch: Scratch) -> Tensor:
     H, W, _ = mask.shape
     ones = Cells("ones", (H, W, 1), mask, scratch).zeroed()
     ones.pixels.fill_(1)
-    c = ones.weighted_sum(scratch).view(H, W + 1, 1)[:, :W]
+    c = ones.weighted_sum(scratch)().view(H, W + 1, 1)[:, :W]
     factor = Cells("operator", mask.shape, mask, scratch).zeroed()
     torch.mul(mask, 1 / c, out=factor.pixels)
     return factor.middle
@@ -194,9 +205,10 @@ def _foretold(masks: Tensor, size: tuple[int, int], scratch: Scratch) -> Tensor:
         m = part.float().T.contiguous().view(*size, -1)
         v, operator = Cells("x", m.shape, m, scratch).zeroed(), _operator(m, scratch)
         v.pixels.copy_(m)
+        weighted_sum = v.weighted_sum(scratch)
         for _ in range(8):
-            torch.mul(v.weighted_sum(scratch), operator, out=v.middle)
-        w = v.weighted_sum(scratch).mul_(operator)
+            torch.mul(weighted_sum(), operator, out=v.middle)
+        w = weighted_sum().mul_(operator)
         lanes = (-1, 1, m.shape[2])
         squares = _dot(v.middle.view(lanes), v.middle.view(lanes), scratch)
         rest = squares - _dot(v.middle.view(lanes), w.clone().view(lanes), scratch)
@@ -224,13 +236,14 @@ def _steps(planes: Tensor, m: Tensor, means: Tensor, condition: float, scratch: 
     x, kept = (Cells(name, m.shape, m, scratch).zeroed() for name in ("x", "known"))
     torch.mul(planes, torch.sub(1, m, out=scratch("a", m.shape, m)), out=kept.pixels)
     torch.addcmul(kept.pixels, m, means, out=x.pixels)
+    weighted_sum, middle, known = x.weighted_sum(scratch), x.middle, kept.middle
 
     def stepped() -> Tensor:
-        sums = x.weighted_sum(scratch)
-        return torch.addcmul(kept.middle, operator, sums, out=sums)
+        sums = weighted_sum()
+        return torch.addcmul(known, operator, sums, out=sums)
 
     for size in _step_sizes(condition):
-        x.middle.lerp_(stepped(), size)
+        middle.lerp_(stepped(), size)
     residual = stepped().sub_(x.middle).abs_().view(-1, x.L).amax(dim=0)
     return x.pixels, residual * condition <= RESIDUAL
 
