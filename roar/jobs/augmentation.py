@@ -56,18 +56,16 @@ def padded(images: Tensor, recipe: Recipe, normalisation: Normalisation) -> Tens
         if p >= min(height, width):
             raise TrainingError(f"Images of {width}x{height} pixels cannot be reflected over {p} pixels; "
                                 "lower padding or set padding_mode = \"fill\".")
-        rows, columns = (_reflected(size, p).to(images.device) for size in (height, width))
-        return images.index_select(2, rows).index_select(3, columns)
+        out = images.new_empty(count, channels, height + 2 * p, width + 2 * p)
+        out[:, :, p:p + height, p:p + width] = images
+        for axis, size in ((2, height), (3, width)):  # mirrored at the first and the last pixel
+            out.narrow(axis, 0, p).copy_(out.narrow(axis, p + 1, p).flip(axis))
+            out.narrow(axis, p + size, p).copy_(out.narrow(axis, size - 1, p).flip(axis))
+        return out
     fill = torch.tensor([round(255 * m) for m in normalisation.mean], dtype=torch.uint8, device=images.device)
     out = fill.view(1, channels, 1, 1).repeat(count, 1, height + 2 * p, width + 2 * p)
     out[:, :, p:p + height, p:p + width] = images
     return out
-
-
-def _reflected(size: int, padding: int) -> Tensor:
-    """Positions ``-padding .. size + padding - 1``, mirrored at the first and the last pixel."""
-    position = torch.arange(-padding, size + padding).abs()
-    return torch.where(position < size, position, 2 * (size - 1) - position)
 
 
 def draw(recipe: Recipe, count: int, seeds: Sequence[int], epoch: int, device: torch.device) -> Draws:
