@@ -118,8 +118,9 @@ def interpolate(images: Tensor, mask: Tensor, mean: Tensor, scratch: Scratch | N
 
     def solve(chosen: Tensor, condition: float | None) -> Tensor:
         """Solves some planes and tells which of them are not solved yet."""
-        pixels, replaced = (scratch(name, (H * W, len(chosen)), means).copy_(rows.to(dtype).T).view(H, W, -1)
-                            for name, rows in (("planes", planes[chosen]), ("replaced", masks[chosen // shared])))
+        rows = {"planes": planes.index_select(0, chosen), "replaced": masks.index_select(0, chosen // shared)}
+        pixels, replaced = (scratch(name, (H * W, len(chosen)), means).copy_(array.to(dtype).T).view(H, W, -1)
+                            for name, array in rows.items())
         if condition is None:
             solved, failed = _solve(pixels, replaced, means[chosen], scratch), chosen[:0]
         else:
@@ -209,9 +210,11 @@ def _foretold(masks: Tensor, size: tuple[int, int], scratch: Scratch) -> Tensor:
         for _ in range(8):
             torch.mul(weighted_sum(), operator, out=v.middle)
         w = weighted_sum().mul_(operator)
-        lanes = (-1, 1, m.shape[2])
-        squares = _dot(v.middle.view(lanes), v.middle.view(lanes), scratch)
-        rest = squares - _dot(v.middle.view(lanes), w.clone().view(lanes), scratch)
+        products = scratch("a", (len(w) // v.L, 2, v.L), w)
+        for i, other in enumerate((v.middle, w)):
+            torch.mul(v.middle.view(-1, v.L), other.view(-1, v.L), out=products[:, i])
+        squares, rest = _sum_of_rows(products.flatten(1)).view(2, v.L)
+        rest = squares - rest
         found.append(torch.bucketize(squares / rest.clamp(min=1e-30), bounds))
     return torch.cat(found)
 
@@ -353,7 +356,11 @@ def _weighted_sum(bordered: Tensor, scratch: Scratch) -> Tensor:
 
 def _dot(a: Tensor, b: Tensor, scratch: Scratch) -> Tensor:
     """Sums of products over the first two axes, in an order that does not depend on the size of the last."""
-    x = torch.mul(a, b, out=scratch("a", a.shape, a)).flatten(0, 1)
+    return _sum_of_rows(torch.mul(a, b, out=scratch("a", a.shape, a)).flatten(0, 1))
+
+
+def _sum_of_rows(x: Tensor) -> Tensor:
+    """A tree of additions, written over x."""
     count = len(x)
     while count > 1:
         half = count // 2
