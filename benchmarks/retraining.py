@@ -113,7 +113,7 @@ def cifar10(source: str) -> dict[str, Any]:
     })
 
 
-def overhead(task: Task, rounds: int = 5) -> dict[str, Any]:
+def overhead(task: Task, rounds: int = 9) -> dict[str, Any]:
     """The loop of one job over two epochs, next to bare passes and steps on random tensors; one thread each."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
