@@ -113,13 +113,13 @@ def cifar10(source: str) -> dict[str, Any]:
     })
 
 
-def overhead(task: Task, rounds: int = 9) -> dict[str, Any]:
-    """The loop of one job over two epochs, next to bare passes and steps on random tensors; one thread each."""
+def overhead(task: Task, rounds: int = 5) -> dict[str, Any]:
+    """The loop of one job over four epochs, next to bare passes and steps on random tensors; one thread each."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     source = opened(task.source, task.limits)
     images, labels = torch.from_numpy(source.train.images), torch.from_numpy(source.train.labels)
-    own, recipe = normalisation(source.train.images), read_recipe(task.recipe, epochs=2)
+    own, recipe = normalisation(source.train.images), read_recipe(task.recipe, epochs=4)
     size, _, total = plan(recipe, len(images))
 
     def loop() -> None:

@@ -32,13 +32,13 @@ def random_words(seed: int, indices: Tensor, count: int) -> Tensor:
 def random_bytes(root_seed: int, purpose: str, split: str, indices: Tensor, count: int) -> Tensor:
     """Uniform bytes, uint8 ``[n, count]``."""
     words = random_words(derive(root_seed, purpose, split), indices, count)
-    return words.bitwise_right_shift(56).bitwise_and(0xFF).to(torch.uint8)
+    return words.bitwise_right_shift(56).bitwise_and_(0xFF).to(torch.uint8)
 
 
 def random_normal(root_seed: int, purpose: str, split: str, indices: Tensor, count: int) -> Tensor:
     """Standard normal numbers, float32 ``[n, count]``: one of 65,536 equally likely quantiles each."""
     words = random_words(derive(root_seed, purpose, split), indices, -(-count // 4))
-    places = words.view(torch.int16)[:, :count].to(torch.int32) + 2**15
+    places = words.view(torch.int16)[:, :count].to(torch.int32).add_(2**15)
     return _quantiles().to(indices.device).index_select(0, places.flatten()).view(places.shape)
 
 
@@ -59,11 +59,11 @@ _SECOND = _signed(0x94D049BB133111EB)
 
 
 def _mixed(words: Tensor) -> Tensor:
-    words = (words ^ _shifted(words, 30)).mul(_FIRST)
-    words = (words ^ _shifted(words, 27)).mul(_SECOND)
-    return words.bitwise_xor(_shifted(words, 31))
+    words = _shifted(words, 30).bitwise_xor_(words).mul_(_FIRST)
+    words = _shifted(words, 27).bitwise_xor_(words).mul_(_SECOND)
+    return _shifted(words, 31).bitwise_xor_(words)
 
 
 def _shifted(words: Tensor, bits: int) -> Tensor:
     """A shift to the right that brings in zeros, as of unsigned words."""
-    return words.bitwise_right_shift(bits).bitwise_and(2**(64 - bits) - 1)
+    return words.bitwise_right_shift(bits).bitwise_and_(2**(64 - bits) - 1)

@@ -119,7 +119,8 @@ def augmented(images: Tensor, index: Tensor, draws: Draws, height: int, width: i
     if draws.box is not None:
         batch = _resampled(batch, draws.box[:, drawn])
     if draws.flip is not None:
-        batch = torch.where(draws.flip[drawn].view(-1, 1, 1, 1), batch.flip(3), batch)
+        chosen = draws.flip[drawn].to(torch.uint8).neg_().view(-1, 1, 1, 1)  # all bits or none
+        batch = (batch.flip(3) ^ batch).bitwise_and_(chosen).bitwise_xor_(batch)  # `where` takes bytes one by one
     return batch
 
 
