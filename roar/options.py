@@ -160,6 +160,7 @@ def experiment_options(*sections: str) -> Callable[[Callable[..., None]], Callab
             except KeyboardInterrupt as end:
                 print("\nInterrupted; what is finished is kept, and the same command goes on from there.",
                       file=sys.stderr)
+                exec("")  # else Python dies of a SIGINT that struck code made from a string, whatever the status below
                 raise typer.Exit(128 + (signal.SIGTERM if isinstance(end, Terminated) else signal.SIGINT)) from None
 
         config = inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[

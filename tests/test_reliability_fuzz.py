@@ -128,7 +128,9 @@ def test_any_plan_is_read_or_refused(tmp_path: Path, body: dict[str, Any], seale
         data = seal(body) if sealed else json.dumps(body).encode()
     except ValueError:
         return
-    look_everywhere(store_with(tmp_path / "store", "plans/0123456789ab.json", data))
+    store = store_with(tmp_path / "store", "plans/0123456789ab.json", data)
+    look_everywhere(store)
+    assert {damage.path for damage in damages(store)} == {"plans/0123456789ab.json"}  # no such plan has this name's key
 
 
 @bounded

@@ -64,7 +64,7 @@ def noisy_linear(images: Tensor, mask: Tensor, context: FillContext) -> Tensor:
         smooth = interpolate(images[part], mask[part], context.mean, scratch)
         noise = random_normal(context.root_seed, "noisy-linear", context.split,
                               context.part(part).image_indices(images.device), C * H * W)
-        filled[part] = noise.view_as(smooth).mul_(NOISE).add_(smooth).round_().clamp_(0, 255)
+        filled[part] = smooth.add_(noise.view_as(smooth).mul_(NOISE)).round_().clamp_(0, 255)
     return filled
 
 
@@ -213,9 +213,8 @@ def _foretold(masks: Tensor, size: tuple[int, int], scratch: Scratch) -> Tensor:
         products = scratch("a", (len(w) // v.L, 2, v.L), w)
         for i, other in enumerate((v.middle, w)):
             torch.mul(v.middle.view(-1, v.L), other.view(-1, v.L), out=products[:, i])
-        squares, rest = _sum_of_rows(products.flatten(1)).view(2, v.L)
-        rest = squares - rest
-        found.append(torch.bucketize(squares / rest.clamp(min=1e-30), bounds))
+        squares, mixed = _sum_of_rows(products.flatten(1)).view(2, v.L)
+        found.append(torch.bucketize(squares / (squares - mixed).clamp(min=1e-30), bounds))
     return torch.cat(found)
 
 
