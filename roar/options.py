@@ -11,6 +11,7 @@ import inspect
 import signal
 import sys
 import threading
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -160,7 +161,7 @@ def experiment_options(*sections: str) -> Callable[[Callable[..., None]], Callab
             except KeyboardInterrupt as end:
                 print("\nInterrupted; what is finished is kept, and the same command goes on from there.",
                       file=sys.stderr)
-                exec("")  # else Python dies of a SIGINT that struck code made from a string, whatever the status below
+                namedtuple("Nothing", "")  # made from a string, as what SIGINT struck may be: else Python dies of it
                 raise typer.Exit(128 + (signal.SIGTERM if isinstance(end, Terminated) else signal.SIGINT)) from None
 
         config = inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from picture_files import encode, picture, write_folder, write_parquet
 
@@ -89,6 +89,7 @@ def whole_parquet(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @settings(FUZZ, max_examples=300)
+@example([(0.509765625, 128)], 1.0, False)  # a column's name that is no text
 @given(edits, lengths, st.booleans())
 def test_damaged_parquet(whole_parquet: bytes, changes: Edits, length: float, footer: bool) -> None:
     if footer:  # most of what can go wrong lies in the last part

@@ -16,7 +16,7 @@ from pyarrow import fs
 from roar.datasets.pictures import Encoded
 from roar.errors import SourceError
 
-UNREADABLE = (pa.ArrowException, OSError)  # what pyarrow raises on missing, broken and forbidden files
+UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)  # of pyarrow: missing, broken, forbidden files, bad names
 
 
 class Columns(NamedTuple):
