@@ -9,11 +9,12 @@ from reference_fills import direct_solution, slow_local_mean, split_mix
 from scipy.ndimage import convolve, gaussian_filter
 from torch import Tensor
 
-from roar.datasets import degradation, noisy_linear, open_source
+from roar.datasets import chebyshev, degradation, noisy_linear, open_source
 from roar.datasets.counter_noise import random_bytes, random_normal, random_words
 from roar.datasets.degradation import degrade, replaced_mask
 from roar.datasets.fills import BLUR_WIDTH, FillContext, fill_kinds, find_fill
 from roar.datasets.noisy_linear import NOISE, interpolate
+from roar.datasets.scratch import Scratch
 from roar.errors import SourceError, UnknownNameError, UsageError
 from roar.seeds import random_order
 
@@ -81,6 +82,21 @@ def test_batches_and_threads_do_not_show(name: str, threads: int, monkeypatch: p
     finally:
         torch.set_num_threads(before)
     assert torch.equal(torch.cat(single), whole)
+
+
+@pytest.mark.parametrize("size, count", [(32, 30), (7, 300)])
+def test_noisy_linear_does_not_depend_on_threads_that_divide_its_arrays(size: int, count: int) -> None:
+    """Arrays long enough to be divided, and so short lines that the ends of a thread's part lie within images."""
+    images = natural(count, size)
+    mask = replaced_mask(scattered(count, size), 50.0, "roar").view(count, 1, size, size)
+    single = torch.cat([interpolate(images[i:i + 1], mask[i:i + 1], MEAN) for i in range(count)])
+    before = torch.get_num_threads()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        try:
+            assert torch.equal(interpolate(images, mask, MEAN), single)
+        finally:
+            torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -207,8 +223,8 @@ def test_noisy_linear_bears_hard_edges_and_wrong_forecasts(threshold: float, con
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     """Random black and white, where the first guess is worst; all planes forecast as the easiest, or by their masks."""
     if condition is not None:
-        monkeypatch.setattr(noisy_linear, "CONDITIONS", (condition,))
-        monkeypatch.setattr(noisy_linear, "_foretold", lambda masks, size, scratch: torch.zeros(len(masks)))
+        monkeypatch.setattr(chebyshev, "CONDITIONS", (condition,))
+        monkeypatch.setattr(chebyshev, "forecast", lambda masks, like, scratch: torch.zeros(len(masks)))
     images = (natural(6, 32, seed=3) > 128).to(torch.uint8) * 255
     for ranks in (scattered(6, 32), clustered(6, 32)):
         mask = replaced_mask(ranks, threshold, "roar").view(6, 1, 32, 32)
@@ -222,8 +238,8 @@ def test_forecasts_of_condition_numbers() -> None:
     kernel = np.array([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]])
     masks = torch.cat([replaced_mask(ranks, threshold, "roar") for threshold in (10.0, 30.0, 50.0)
                        for ranks in (scattered(4, 16), clustered(4, 16))])
-    groups = noisy_linear._foretold(masks, (16, 16), noisy_linear.Scratch())
-    bounds = [*noisy_linear.CONDITIONS, np.inf]
+    groups = chebyshev.forecast(masks.view(-1, 16, 16), torch.empty(0), Scratch())
+    bounds = [*chebyshev.CONDITIONS, np.inf]
     ones = convolve(np.ones((16, 16)), kernel, mode="constant")
     sums = np.stack([convolve(unit.reshape(16, 16), kernel, mode="constant").ravel() for unit in np.eye(256)])
     scaled = sums / np.sqrt(np.outer(ones, ones))
