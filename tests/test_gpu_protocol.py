@@ -9,7 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from pretended_device import plain_optimizers, pretended_device
 
+__all__ = ["plain_optimizers"]
 SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "gpu_protocol.py"
 
 
@@ -49,3 +51,21 @@ def test_other_settings_are_refused(script: ModuleType, monkeypatch: pytest.Monk
     run(script, monkeypatch, tmp_path, "--minutes", "0")
     with pytest.raises(SystemExit, match="other images or settings"):
         run(script, monkeypatch, tmp_path, "--minutes", "0", "--limit-train", "100")
+
+
+@pytest.mark.usefixtures("plain_optimizers")
+@pytest.mark.filterwarnings("ignore:for .*copying from a non-meta parameter:UserWarning")  # it is copied
+def test_it_mixes_no_devices(script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                             capsys: pytest.CaptureFixture[str]) -> None:
+    network = ("--source", "planted:size=12", "--limit-train", "100", "--model", "speednet", "--recipe", "cifar10-fast",
+               "--estimators", "smoothgrad,sobel")
+    monkeypatch.setattr(script, "load_recipe", lambda name: {"epochs": 1, "batch_size": 50})
+    with pretended_device(monkeypatch):
+        there = run(script, monkeypatch, tmp_path / "there", *network)
+    assert "on a pretended GPU" in capsys.readouterr().out
+    here = run(script, monkeypatch, tmp_path / "here", *network)
+    assert len(there) == 6
+    for one, other in zip(there, here, strict=True):
+        assert [one[name] for name in ("estimator", "threshold", "seed")] == [
+            other[name] for name in ("estimator", "threshold", "seed")]
+        assert one["loss"] == pytest.approx(other["loss"], rel=0.05)
