@@ -1,4 +1,4 @@
-"""A network that learns CIFAR-10 in seconds on a GPU, for protocols of hundreds of trainings.
+"""A network meant to learn CIFAR-10 in seconds on a GPU, for protocols of hundreds of trainings.
 
 The architecture of Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU" (arXiv:2404.00498), which
 stands on Page 2018 and Balsam 2023: a first layer that whitens patches, three pairs of convolutions that begin
