@@ -268,6 +268,14 @@ def test_noisy_linear_on_images_of_any_shape(height: int, width: int) -> None:
     assert np.abs(solved.double().numpy() - direct_solution(image, mask)).max() < 1e-3 * 255
 
 
+def test_noisy_linear_in_the_memory_of_images_of_another_size() -> None:
+    scratch = Scratch()
+    for height, width in ((12, 7), (7, 12), (9, 9), (12, 7)):
+        images = natural(5, 12)[:, :, :height, :width]
+        mask = torch.from_numpy(np.random.default_rng(0).random((5, 1, height, width)) < 0.5)
+        assert torch.equal(interpolate(images, mask, MEAN, scratch), interpolate(images, mask, MEAN))
+
+
 def test_noisy_linear_solves_every_channel_with_its_own_mask() -> None:
     images = natural(2, 9)
     mask = torch.from_numpy(np.random.default_rng(0).random((2, 3, 9, 9)) < 0.5)

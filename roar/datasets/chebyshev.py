@@ -12,14 +12,14 @@ does not depend on its batch, on the number of threads or on how the work is div
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from math import ceil, cos, log, pi, sqrt
 
 import torch
 from torch import Tensor
 
-from roar.datasets.scratch import Scratch
+from roar.datasets.scratch import Scratch, tree_sum
 
 CONDITIONS = tuple(2.0**(quarter / 4) for quarter in range(4, 21))  # k of the groups; beyond, conjugate gradients
 REDUCTION = 400  # times k: of the first guess's error by the steps
@@ -30,14 +30,14 @@ class Row:
     """Planes ``[n, H, W]`` in a row, a zero behind every line of pixels and a line of zeros behind every plane.
 
     The zeros are before the next line or plane as well: a pixel's neighbours are a fixed distance apart. They are there
-    from the first and nothing else is written there: a scratch serves one size of images.
+    from the first, in memory for this size of planes alone, and nothing else is written there.
     """
 
     def __init__(self, name: str, size: tuple[int, int, int], like: Tensor, scratch: Scratch) -> None:
         self.n, self.H, self.W = size
         self.line = self.W + 1
         margin = self.line + 1
-        self.flat = scratch(f"row of {name}", (self.n * (self.H + 1) * self.line + 2 * margin,), like)
+        self.flat = scratch(f"row of {name}, {self.H}x{self.W}", (self.n * (self.H + 1) * self.line + 2 * margin,), like)
         self.middle = self.flat[margin:-margin]
         self.planes = self.middle.view(self.n, -1)
         self.pixels = self.middle.view(self.n, self.H + 1, self.line)[:, :self.H, :self.W]
@@ -118,7 +118,7 @@ def forecast(mask: Tensor, like: Tensor, scratch: Scratch) -> Tensor:
     products = scratch("products", (2, *w.shape), w)
     torch.mul(v.planes, v.planes, out=products[0])
     torch.mul(v.planes, w, out=products[1])
-    squares, mixed = _tree_sum(products)
+    squares, mixed = tree_sum(products.movedim(-1, 0))
     bounds = torch.tensor([(k / 1.22)**(1 / 1.175) for k in CONDITIONS], device=mask.device)
     return torch.bucketize(squares / (squares - mixed).clamp(min=1e-30), bounds)
 
@@ -152,15 +152,3 @@ def _step_sizes(condition: float) -> tuple[float, ...]:
         roots.remove(farthest)
         ordered.append(farthest)
     return tuple(1 / root for root in ordered)
-
-
-def _tree_sum(x: Tensor) -> Iterator[Tensor]:
-    """Sums over the last axis, written over x: in an order that depends on nothing but its length."""
-    count = x.shape[-1]
-    while count > 1:
-        half = count // 2
-        x[..., :half] += x[..., half:2 * half]
-        if count % 2:
-            x[..., 0] += x[..., count - 1]
-        count = half
-    return iter(x[..., 0])

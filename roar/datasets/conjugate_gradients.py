@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from roar.datasets.scratch import Scratch
+from roar.datasets.scratch import Scratch, tree_sum
 
 TOLERANCE = 0.6  # 8-bit units, in the energy norm and over the depth of holes: keeps every pixel's error below 0.2
 HAT_ENERGY = 32 / 3  # of a hat function on any grid: 4 times its squared gradient's integral, 8/3
@@ -141,19 +141,7 @@ def _weighted_sum(bordered: Tensor, scratch: Scratch) -> Tensor:
 
 def _dot(a: Tensor, b: Tensor, scratch: Scratch) -> Tensor:
     """Sums of products over the first two axes, in an order that does not depend on the size of the last."""
-    return _sum_of_rows(torch.mul(a, b, out=scratch("a", a.shape, a)).flatten(0, 1))
-
-
-def _sum_of_rows(x: Tensor) -> Tensor:
-    """A tree of additions, written over x."""
-    count = len(x)
-    while count > 1:
-        half = count // 2
-        x[:half] += x[half:2 * half]
-        if count % 2:
-            x[0] += x[count - 1]
-        count = half
-    return x[0].clone()
+    return tree_sum(torch.mul(a, b, out=scratch("a", a.shape, a)).flatten(0, 1))
 
 
 def _pull_push(x: Tensor, kept: Tensor, means: Tensor, scratch: Scratch) -> tuple[Tensor, Tensor]:

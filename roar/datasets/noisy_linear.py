@@ -59,7 +59,7 @@ def interpolate(images: Tensor, mask: Tensor, mean: Tensor, scratch: Scratch | N
         images: uint8 ``[n, C, H, W]``; what lies under the mask does not matter.
         mask: bool ``[n, 1 or C, H, W]``, the replaced pixels.
         mean: ``[C]``, for planes of which nothing is kept.
-        scratch: of earlier calls for images of the same size; the result is in its memory.
+        scratch: of earlier calls; the result is in its memory.
 
     Returns:
         float ``[n, C, H, W]``, in 8-bit units; the kept pixels as they are.
