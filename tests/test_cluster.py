@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 
+from roar.errors import FailureError
 from roar.experiment import ComputeSettings
 from roar.jobs.executor import run as run_stage
 from roar.jobs.stage import Outcome, Product, Stage, Task
@@ -47,10 +49,13 @@ CLIENT_PORT = 9_957
 
 
 @pytest.fixture
-def cluster() -> Iterator[Any]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
+    monkeypatch.setenv("GRPC_ENABLE_FORK_SUPPORT", "false")  # a client's server dies when a test wants it to, ...
+    monkeypatch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "5")  # ... and is missed soon, ...
+    monkeypatch.setenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "5")  # ... and soon given up
     ray.shutdown()  # an earlier test may have left its own cluster running
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False,
                                                           "ray_client_server_port": CLIENT_PORT})
@@ -112,16 +117,32 @@ def test_a_lost_node_and_a_killed_worker_lose_nothing(cluster: Any, tmp_path: Pa
     pd.testing.assert_frame_equal(found, expected)
 
 
+def clients_server(address: str) -> psutil.Process:
+    """The process that the cluster at an address starts for a program outside it."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for process in psutil.process_iter(["cmdline"]):
+            words = process.info["cmdline"] or []
+            if {"--mode=specific-server", f"--address={address}"} <= set(words):
+                return process
+        time.sleep(0.05)
+    raise AssertionError("the cluster starts no server for the program")
+
+
 @pytest.mark.timeout(600)
-def test_a_program_outside_the_cluster_drives_it(cluster: Any, tmp_path: Path) -> None:
+def test_a_program_outside_the_cluster_drives_it_although_its_server_dies_at_its_start(
+        cluster: Any, tmp_path: Path) -> None:
     small = ("--estimator", "random", "--threshold", "50", "--seeds", "1", "--epochs", "2")
     far, here = tmp_path / "far", tmp_path / "here"
     far.mkdir()
     here.mkdir()
-    for folder, where in ((far, ("--address", f"ray://127.0.0.1:{CLIENT_PORT}")), (here, ("--executor", "serial"))):
-        with run(folder, *where, *small) as process:
-            output = process.communicate(timeout=300)[0]
-            assert process.returncode == 0, output
+    with run(far, "--address", f"ray://127.0.0.1:{CLIENT_PORT}", *small) as process:
+        clients_server(cluster.address).kill()
+        output = process.communicate(timeout=300)[0]
+        assert process.returncode == 0, output
+    with run(here, "--executor", "serial", *small) as process:
+        output = process.communicate(timeout=300)[0]
+        assert process.returncode == 0, output
     found, expected = (open_store(str(folder / "roar-store")).results().drop(columns="train_seconds")
                        for folder in (far, here))
     assert len(found) == 2
@@ -180,3 +201,19 @@ def test_a_worker_without_its_node_ends_and_an_error_of_a_task_does_not_end_it(
     answers(RayTaskError("files", "a trace", OSError("disk full")))
     with pytest.raises(RayTaskError):
         ray_desk.fetch("a reference")
+
+
+def test_a_cluster_that_starts_no_server_for_a_program_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from roar.jobs import ray_cluster
+
+    attempts = []
+
+    def init(**settings: Any) -> None:
+        attempts.append(settings["address"])
+        raise ConnectionAbortedError("Initialization failure from server:\nTraceback ...\nRuntimeError: it died.\n")
+
+    monkeypatch.setattr(ray_cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_cluster.ray, "init", init)
+    with pytest.raises(FailureError, match=r"'ray://head:10001' answers but started no server .* \(RuntimeError: it"):
+        ray_cluster.connect(ComputeSettings(address="ray://head:10001"))
+    assert attempts == ["ray://head:10001"] * ray_cluster.ATTEMPTS

@@ -15,6 +15,10 @@ from ray._private import ray_constants
 from roar.errors import FailureError
 from roar.experiment import ComputeSettings
 
+# A cluster forks a server for each client beside running threads, and now and then it dies of that at its start
+# (https://github.com/ray-project/ray/issues/63202); another attempt gets another server.
+ATTEMPTS = 6
+
 
 def connect(compute: ComputeSettings) -> None:
     """Join the cluster at an address, or start one here that listens on loopback only.
@@ -31,11 +35,29 @@ def connect(compute: ComputeSettings) -> None:
                          logging_level=logging.ERROR, _node_ip_address="127.0.0.1")
         else:
             with _own_signals():
-                ray.init(address=compute.address, log_to_driver=False, logging_level=logging.ERROR)
+                _join(compute.address)
+    except _NoServer as error:
+        raise FailureError(f"The Ray cluster at '{compute.address}' answers but started no server for this program in "
+                           f"{ATTEMPTS} attempts ({error}); look at ray_client_server*.err in "
+                           "/tmp/ray/session_latest/logs on its head node, or run there with `--address auto`.") from None
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise FailureError(f"No Ray cluster answers at '{compute.address or 'this machine'}' "
                            f"({str(error).splitlines()[0]}); start one with `ray start --head`, give its "
                            "token if it asks for one (RAY_AUTH_TOKEN), or leave --address out.") from None
+
+
+class _NoServer(Exception):
+    """The cluster did not start the server that serves this client."""
+
+
+def _join(address: str) -> None:
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except ConnectionAbortedError as error:  # the last line of the cluster's traceback says what went wrong
+            if attempt == ATTEMPTS:
+                raise _NoServer(str(error).strip().splitlines()[-1]) from None
 
 
 @contextmanager
