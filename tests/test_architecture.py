@@ -105,6 +105,14 @@ def test_analysis_loads_without_torch_or_ray(module: str) -> None:
     assert done.stdout == "set()\n"
 
 
+def test_a_worker_loads_without_what_its_tasks_may_not_need() -> None:
+    """Each stage opens workers anew: torchvision and torch's compiler would be two seconds of every one."""
+    code = ("import sys, roar.jobs.retrain, roar.jobs.rank_shard, roar.jobs.deletion; "
+            "print({'torchvision', 'torch._dynamo', 'captum', 'timm', 'matplotlib'} & set(sys.modules))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_the_links_lead_into_the_package() -> None:
     for name in ("estimators", "datasets", "jobs", "analysis"):
         link = REPOSITORY / name

@@ -1,21 +1,26 @@
-"""torchvision's networks for photographs, with a stem that fits small images too."""
+"""torchvision's networks for photographs, with a stem that fits small images too.
+
+torchvision is imported where one is made: its import takes longer than many a task.
+"""
 
 from __future__ import annotations
 
 from torch import nn
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
-from torchvision.models.vgg import VGG, cfgs, make_layers
 
 SMALL = 64  # pixels; under it the stem keeps the plane's size
 
 
 def resnet18(num_classes: int, in_channels: int, image_size: int, dropout: float) -> nn.Module:
     """He et al. 2016, 18 layers."""
+    from torchvision.models.resnet import BasicBlock, ResNet
+
     return fitted(ResNet(BasicBlock, [2, 2, 2, 2], num_classes=num_classes), in_channels, image_size, dropout)
 
 
 def resnet50(num_classes: int, in_channels: int, image_size: int, dropout: float) -> nn.Module:
     """He et al. 2016, 50 layers; the paper's network."""
+    from torchvision.models.resnet import Bottleneck, ResNet
+
     return fitted(ResNet(Bottleneck, [3, 4, 6, 3], num_classes=num_classes), in_channels, image_size, dropout)
 
 
@@ -40,6 +45,8 @@ def vgg19(num_classes: int, in_channels: int, image_size: int, dropout: float) -
     Under 64 pixels the five poolings leave a plane of one pixel, so one linear layer over the 512 channels
     takes the place of two hidden layers of 4,096 units over a 7x7 plane; the convolutions are the same.
     """
+    from torchvision.models.vgg import VGG, cfgs, make_layers
+
     features = make_layers(cfgs["E"], batch_norm=True)
     if in_channels != 3:
         features[0] = nn.Conv2d(in_channels, 64, 3, padding=1)
