@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+os.environ.setdefault("RAY_worker_niceness", "0")  # as roar has it, for clusters that tests start themselves
 
 
 def _real_data(part: str) -> Path:

@@ -16,6 +16,7 @@ def prepare(address: str | None = None) -> None:
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # this program's priority; 15 below it, any other work starves it
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # a failed task is a row; its log is not for every eye
     if (address or "").startswith("ray://") and _has_token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # a client does not look for one by itself
