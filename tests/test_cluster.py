@@ -65,9 +65,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     found.shutdown()
 
 
-def run(folder: Path, *words: str, command: str = "run") -> subprocess.Popen[str]:
+def run(folder: Path, *words: str) -> subprocess.Popen[str]:
     (folder / "roar.toml").write_text(EXPERIMENT)
-    return subprocess.Popen([sys.executable, "-m", "roar", command, *words], cwd=folder, text=True,
+    return subprocess.Popen([sys.executable, "-m", "roar", "run", *words], cwd=folder, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             env={**os.environ, "OMP_NUM_THREADS": "1"})
 
@@ -99,14 +99,14 @@ def test_a_lost_node_and_a_killed_worker_lose_nothing(cluster: Any, tmp_path: Pa
     disturbed, calm = tmp_path / "disturbed", tmp_path / "calm"
     disturbed.mkdir()
     calm.mkdir()
-    with run(disturbed, "--address", cluster.address, command="retrain") as process:
+    with run(disturbed, "--address", cluster.address) as process:
         wait_for(disturbed, 5, process)
         os.kill(a_worker(disturbed), signal.SIGKILL)
         wait_for(disturbed, 12, process)
         cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
         output = process.communicate(timeout=400)[0]
         assert process.returncode == 0, output
-    with run(calm, "--executor", "serial", command="retrain") as process:
+    with run(calm, "--executor", "serial") as process:
         output = process.communicate(timeout=300)[0]
         assert process.returncode == 0, output
     found, expected = (open_store(str(folder / "roar-store")).results().drop(columns="train_seconds")

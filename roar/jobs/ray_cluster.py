@@ -24,7 +24,7 @@ def connect(compute: ComputeSettings) -> None:
     """Join the cluster at an address, or start one here that listens on loopback only.
 
     Raises:
-        FailureError: there is no cluster at the address.
+        FailureError: there is no cluster at the address, or it does not let this program in.
     """
     if ray.is_initialized():
         return
@@ -36,28 +36,22 @@ def connect(compute: ComputeSettings) -> None:
         else:
             with _own_signals():
                 _join(compute.address)
-    except _NoServer as error:
-        raise FailureError(f"The Ray cluster at '{compute.address}' answers but started no server for this program in "
-                           f"{ATTEMPTS} attempts ({error}); look at ray_client_server*.err in "
-                           "/tmp/ray/session_latest/logs on its head node, or run there with `--address auto`.") from None
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise FailureError(f"No Ray cluster answers at '{compute.address or 'this machine'}' "
                            f"({str(error).splitlines()[0]}); start one with `ray start --head`, give its "
                            "token if it asks for one (RAY_AUTH_TOKEN), or leave --address out.") from None
 
 
-class _NoServer(Exception):
-    """The cluster did not start the server that serves this client."""
-
-
 def _join(address: str) -> None:
-    for attempt in range(1, ATTEMPTS + 1):
+    for _ in range(ATTEMPTS):
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             return
-        except ConnectionAbortedError as error:  # the last line of the cluster's traceback says what went wrong
-            if attempt == ATTEMPTS:
-                raise _NoServer(str(error).strip().splitlines()[-1]) from None
+        except ConnectionAbortedError as error:
+            reason = str(error).strip().splitlines()[-1]  # of the cluster's traceback
+    raise FailureError(f"The Ray cluster at '{address}' answers but started no server for this program in {ATTEMPTS} "
+                       f"attempts ({reason}); look at ray_client_server*.err in /tmp/ray/session_latest/logs on its "
+                       "head node, or run there with `--address auto`.")
 
 
 @contextmanager
