@@ -33,10 +33,11 @@ from torch import Tensor, nn
 from roar.datasets import Normalisation, Source, channel_mean, normalisation, open_source
 from roar.datasets.degradation import degrade
 from roar.estimators import find, rank_images, resolve
-from roar.experiment import EstimatorSettings, Recipe, load_recipe
-from roar.jobs.training import evaluate, train
+from roar.experiment import EstimatorSettings
+from roar.jobs.training.loop import evaluate, train
 from roar.models import create, load_weights, weights_bytes
-from roar.seeds import derive
+from roar.recipes import Recipe, load_recipe
+from roar.seeds.streams import derive
 
 ROOT_SEED = 0
 BLOCK = 10_000  # images ranked at a time, between looks at the clock

@@ -35,7 +35,7 @@ from roar.datasets.statistics import Normalisation
 from roar.estimators import groups, rank_images
 from roar.estimators.ranks import rank_scores
 from roar.experiment import EstimatorSettings
-from roar.shards import shard_bytes
+from roar.store.shards import shard_bytes
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NORMALISATION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

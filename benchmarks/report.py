@@ -22,7 +22,7 @@ from roar.analysis.curves import curves
 from roar.analysis.figures import accuracy_curves, accuracy_matrix, leaderboard_intervals, render
 from roar.analysis.frames import TABLES, table
 from roar.analysis.leaderboard import leaderboard
-from roar.analysis.page import report_page
+from roar.report.page import report_page
 
 
 def measure(name: str, results: pd.DataFrame) -> None:

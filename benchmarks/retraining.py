@@ -31,10 +31,10 @@ import torch.nn.functional as F
 
 from roar.datasets import Source, channel_mean, normalisation, open_source
 from roar.datasets.degradation import degrade
-from roar.experiment import Recipe, load_recipe
-from roar.jobs.packing import evaluate_packed, pack_size, train_packed
-from roar.jobs.training import make_optimizer, plan, train
+from roar.jobs.training.loop import make_optimizer, plan, train
+from roar.jobs.training.packing import evaluate_packed, pack_size, train_packed
 from roar.models import create
+from roar.recipes import Recipe, load_recipe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ESTIMATORS, THRESHOLDS, SEEDS = 20, (10.0, 30.0, 50.0, 70.0, 90.0), 5

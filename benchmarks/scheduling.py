@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from roar import open_store, pipeline
-from roar.compaction import compact
 from roar.experiment import ComputeSettings, load_experiment
 from roar.jobs.executor import run
 from roar.jobs.stage import Desk, Outcome, Product, Shared, Stage, Task
-from roar.plans import Plan, write_plan
-from roar.reporting import write_report
-from roar.results import result_file
-from roar.status import read_status
-from roar.store import key_of
+from roar.metrics.retraining.tasks import retrain
+from roar.report.files import write_report
+from roar.store.artefacts import key_of
+from roar.store.compaction import compact
+from roar.store.requests import Plan, write_plan
+from roar.store.results import result_file
+from roar.store.status import read_status
 
 RESULTS = Path(__file__).parent / "results" / "scheduling.json"
 
@@ -113,7 +114,7 @@ def two_workers() -> dict[str, float]:
                 "compute": {"workers": workers}})
             session = pipeline.prepare(experiment)
             pipeline.rank(session)
-            pipeline.retrain(session)
+            retrain(session)
             ended = sorted(path.stat().st_mtime for path in Path(folder).glob("store/results/*.json"))
         found[f"networks_per_second_{workers}"] = (len(ended) - 24) / (ended[-1] - ended[23])
     return {**found, "ratio": found["networks_per_second_2"] / found["networks_per_second_1"]}

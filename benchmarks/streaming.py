@@ -89,10 +89,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     import torch
 
     from roar.datasets import Normalisation
-    from roar.experiment import Recipe
     from roar.jobs.streaming import ceiling
-    from roar.jobs.training import train
+    from roar.jobs.training.loop import train
     from roar.models import create
+    from roar.recipes import Recipe
 
     torch.set_num_threads(1)
     run(arguments, arguments.batch_size)  # loads every library
@@ -118,6 +118,7 @@ def run(arguments: argparse.Namespace, limit: int | None) -> int:
     """One ranking and one retraining; returns the bytes that all images and ranks take."""
     from roar import pipeline
     from roar.experiment import load_experiment
+    from roar.metrics.retraining.tasks import retrain
     from roar.pipeline.images import needed, streams
 
     training = {"window": arguments.window, "batch_size": arguments.batch_size, "epochs": 1}
@@ -128,7 +129,7 @@ def run(arguments: argparse.Namespace, limit: int | None) -> int:
         "compute": {"executor": "serial", "image_budget": 1e-4}, "store": str(arguments.folder / "store")}))
     if not streams(session):
         raise SystemExit("The images fit into the budget; nothing would be shown.")
-    pipeline.retrain(session)
+    retrain(session)
     failed = session.store.results().query("status != 'ok'")
     if len(failed):
         raise SystemExit(failed["message"].iloc[0])

@@ -1,3 +1,3 @@
-from roar.cli import main
+from roar.cli.commands import main
 
 main()

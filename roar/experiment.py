@@ -1,15 +1,13 @@
 """What is asked for: the settings of an experiment, from TOML and the command line.
 
-A section of the file is a class here and a key is a field; unknown keys raise. Everything is frozen, and
-importing this file costs no torch.
+A section of the file is a class and a key is a field, which carries its flag; unknown keys raise. A metric brings a
+section of its own (:func:`add_section`). Everything is frozen, and this file costs no torch.
 """
 
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -19,25 +17,27 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
 )
 
 from roar.errors import ExperimentError, UnknownNameError
+from roar.recipes import Recipe, load_recipe, recipe_names
+from roar.settings import Flag, Settings, read_toml, validated
 
-T = TypeVar("T", bound=BaseModel)
+S = TypeVar("S", bound=Settings)
 
 DEFAULT_THRESHOLDS = (0.0, 10.0, 30.0, 50.0, 70.0, 90.0)
 DEFAULT_ESTIMATORS = ("gradient", "smoothgrad", "smoothgrad-squared", "vargrad", "random", "sobel")
 
 Mode = Literal["roar", "kar", "recursive"]
 RECURSIVE = "recursive"
+MASK_ONLY = "mask-only"  # the fill that shows the mask alone
+SCRATCH = "scratch"  # the variant of retraining that starts from fresh weights
 Unit = Literal["sum", "mean", "max", "l2", "channel"]
 Target = Literal["predicted", "label"]
 Baseline = Literal["black", "mean", "zero"]
-Randomisation = Literal["cascading", "independent", "labels"]  # layers from the output on, or one; shuffled labels
 RetrainControl = Literal["mask-only", "random-blurred"]
 Variant = Literal["scratch", "fine-tune", "head-only"]
 
@@ -53,30 +53,33 @@ Count = Annotated[int, Field(ge=1, le=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 class SourceSettings(Settings):
     """``[source]``: which images."""
 
-    name: str = "digits"
-    root: str | None = None  # where torchvision's classes download to
-    limit_train: Count | None = None
-    limit_test: Count | None = None
-    image_size: Annotated[int, Field(ge=4, le=4096)] | None = None  # pixels, square
+    name: Annotated[str, Flag("--source", "digits, cifar10, ..., parquet:PATH or folder:PATH.")] = "digits"
+    root: Annotated[str | None, Flag("--root", "Folder that torchvision's data sets are downloaded to.")] = None
+    limit_train: Annotated[Count | None, Flag(
+        "--limit-train", "Use this many training images, every class in proportion.")] = None
+    limit_test: Annotated[Count | None, Flag(
+        "--limit-test", "Use this many test images, every class in proportion.")] = None
+    image_size: Annotated[Annotated[int, Field(ge=4, le=4096)] | None, Flag(
+        "--image-size", "Resize and centre-crop images to this many pixels.")] = None
 
 
 class ModelSettings(Settings):
     """``[[model]]``: a network to be explained."""
 
-    name: str = "simplecnn"
-    regularizer: str = "recipe"  # the recipe's weight decay and label smoothing; `none` is truly none
-    weights: str | None = None  # a safetensors file: explain a network that somebody else trained
-    normalise_mean: tuple[float, ...] | None = None  # of inputs in [0, 1]; default: the training split's
-    normalise_std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    seed: Seed = 0
-    seeds: Annotated[int, Field(ge=1, le=1_000)] = 1  # as many networks, with the seeds seed, seed + 1, ...
+    name: Annotated[str, Flag("--model", "Architecture; see `roar list models`.")] = "simplecnn"
+    regularizer: Annotated[str, Flag("--regularizer", "Its regulariser: none, l2(1e-5)+dropout(.3), ...")] = "recipe"
+    weights: Annotated[str | None, Flag(
+        "--weights", "A safetensors file: explain a network that is already trained.")] = None
+    normalise_mean: Annotated[tuple[float, ...] | None, Flag(
+        "--normalise-mean", "Channel means that the weights expect, e.g. .485,.456,.406.")] = None
+    normalise_std: Annotated[tuple[Annotated[float, Field(gt=0)], ...] | None, Flag(
+        "--normalise-std", "Channel standard deviations that the weights expect.")] = None
+    seed: Annotated[Seed, Flag("--model-seed", "Seed of the network to be explained.")] = 0
+    seeds: Annotated[int, Field(ge=1, le=1_000), Flag(
+        "--model-seeds", "Explain as many networks of each kind, with successive seeds.")] = 1
 
     @model_validator(mode="after")
     def _weights_are_one_network(self) -> ModelSettings:
@@ -88,22 +91,31 @@ class ModelSettings(Settings):
 class EstimatorSettings(Settings):
     """``[estimators]``: which rankings, and the parameters of their definitions."""
 
-    names: tuple[str, ...] = DEFAULT_ESTIMATORS
-    samples: Annotated[int, Field(ge=1, le=10_000)] = 15  # J
-    noise: Annotated[float, Field(ge=0, le=10)] = 0.15  # s over the image's range
-    ig_steps: Annotated[int, Field(ge=1, le=10_000)] = 25
-    baseline: Baseline = "black"
-    unit: Unit = "sum"
-    target: Target = "predicted"
-    shard_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000  # images per shard
+    names: Annotated[tuple[str, ...], Flag(
+        "--estimator", "Estimator or group, repeatable or with commas.")] = DEFAULT_ESTIMATORS
+    samples: Annotated[int, Field(ge=1, le=10_000), Flag(
+        "--samples", "Noise samples J of an ensemble.")] = 15
+    noise: Annotated[float, Field(ge=0, le=10), Flag(
+        "--noise", "Noise level, as a share of the image's range.")] = 0.15
+    ig_steps: Annotated[int, Field(ge=1, le=10_000), Flag(
+        "--ig-steps", "Steps of integrated gradients.")] = 25
+    baseline: Annotated[Baseline, Flag(
+        "--baseline", "Reference image of integrated gradients: black, mean or zero.")] = "black"
+    unit: Annotated[Unit, Flag("--unit", "How channels become one score: sum, mean, max, l2; or channel.")] = "sum"
+    target: Annotated[Target, Flag("--target", "Class that is explained: predicted or label.")] = "predicted"
+    shard_size: Annotated[int, Field(ge=1, le=1_000_000), Flag(
+        "--shard-size", "Images per shard.")] = 1_000
 
 
 class DegradeSettings(Settings):
     """``[degrade]``: what is removed and what replaces it."""
 
-    thresholds: tuple[Threshold, ...] = DEFAULT_THRESHOLDS  # percent of pixels replaced
-    modes: tuple[Mode, ...] = ("roar",)
-    fill: str = "mean"
+    thresholds: Annotated[tuple[Threshold, ...], Flag(
+        "--threshold", "Percent of pixels replaced, repeatable or with commas.")] = DEFAULT_THRESHOLDS
+    modes: Annotated[tuple[Mode, ...], Flag(
+        "--mode", "roar: replace the most important; kar: the least; recursive: the most important, ranked again "
+                  "after every threshold.")] = ("roar",)
+    fill: Annotated[str, Flag("--fill", "What replaces a pixel.")] = "mean"
 
     @property
     def fixed_modes(self) -> tuple[Mode, ...]:
@@ -116,50 +128,22 @@ class DegradeSettings(Settings):
         return tuple(sorted(set(thresholds)))
 
 
-class Recipe(Settings):
-    """How a network is trained; every number that decides its weights, besides data and seed."""
-
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 20  # passes over the training split
-    steps: Annotated[int, Field(ge=1, le=10**9)] | None = None  # batches; where given, in place of epochs
-    batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = 128  # images; a last, smaller batch is left out
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    learning_rate: Annotated[float, Field(gt=0, le=1_000)] = 0.1  # at the peak of the schedule
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # Nesterov's, for sgd
-    weight_decay: Annotated[float, Field(ge=0, le=10)] = 5e-4  # not on norms and biases
-    schedule: Literal["one-cycle", "step", "constant"] = "one-cycle"
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0  # the rate rises; one-cycle: 0 is a quarter of all
-    milestones: tuple[Annotated[float, Field(ge=0)], ...] = ()  # epochs at which `step` multiplies by `decay`
-    decay: Annotated[float, Field(gt=0, le=1)] = 0.1
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    augmentation: tuple[Literal["flip", "alternating-flip", "crop", "resized-crop"], ...] = ()
-    padding: Annotated[int, Field(ge=1, le=1_000)] = 4  # pixels on every side before `crop`
-    padding_mode: Literal["reflect", "fill"] = "reflect"  # fill: the training images' channel mean
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of a GPU; a CPU uses float32
-    compile: bool = False  # torch.compile, for long trainings on a GPU
-    window: Annotated[int, Field(ge=2, le=2**31)] | None = None  # images that are shuffled together; None: the split
-
-    @model_serializer(mode="wrap")
-    def _without_unset_window(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Where no window is set it is left out: what was trained before there were windows keeps its key."""
-        found: dict[str, Any] = dump(self)
-        return {key: value for key, value in found.items() if key != "window" or value is not None}
-
-
-class _WithRecipe(BaseModel):
+class WithRecipe(BaseModel):
     """A section that names a shipped recipe and may override any of its keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
-    recipe: str = "auto"  # "auto": the source's own if there is one, else cifar10's
+    recipe: Annotated[str, Flag(  # "auto": the source's recipe if there is one, else cifar10's
+        "--recipe", "Shipped recipe or a TOML file; default: the source's.")] = "auto"
 
     @model_validator(mode="after")
-    def _only_recipe_keys(self) -> _WithRecipe:
+    def _only_recipe_keys(self) -> WithRecipe:
         known = [*type(self).model_fields, *Recipe.model_fields]
         for key in self.model_extra or {}:
             if key not in known:
                 raise UnknownNameError("key of a training section", key, known)
         shipped = {} if self.recipe == "auto" else load_recipe(self.recipe)
-        _validated(Recipe, {**shipped, **(self.model_extra or {})}, "a training section")
+        validated(Recipe, {**shipped, **(self.model_extra or {})}, "a training section")
         return self
 
     def resolve(self, source: str) -> Recipe:
@@ -167,21 +151,24 @@ class _WithRecipe(BaseModel):
         name = self.recipe
         if name == "auto":
             name = source if source in recipe_names() else "cifar10"
-        return _validated(Recipe, {**load_recipe(name), **(self.model_extra or {})}, f"recipe {name}")
+        return validated(Recipe, {**load_recipe(name), **(self.model_extra or {})}, f"recipe {name}")
 
 
-class TrainSettings(_WithRecipe):
+class TrainSettings(WithRecipe):
     """``[train]``: how the networks to be explained are trained."""
 
 
-class RetrainSettings(_WithRecipe):
+class RetrainSettings(WithRecipe):
     """``[retrain]``: how networks are trained on degraded images."""
 
-    model: str = "same"  # "same": as the explained one, its regulariser included
-    regularizer: str = "recipe"  # of a named common retrainer
-    seeds: Annotated[int, Field(ge=1, le=10_000)] = 5
-    variant: Variant = "scratch"  # or from the explained network's weights on: all of it, or its head alone
-    controls: tuple[RetrainControl, ...] = ()  # retrained beside every estimator: its mask alone, noise as smooth as it
+    model: Annotated[str, Flag(
+        "--retrain-model", "Architecture that is retrained; default: the explained one's.")] = "same"
+    regularizer: Annotated[str, Flag("--retrain-regularizer", "Regulariser of a --retrain-model.")] = "recipe"
+    seeds: Annotated[int, Field(ge=1, le=10_000), Flag("--seeds", "Trainings per cell.")] = 5
+    variant: Annotated[Variant, Flag(
+        "--variant", "scratch; or fine-tune, head-only: the explained network is trained further.")] = "scratch"
+    controls: Annotated[tuple[RetrainControl, ...], Flag(
+        "--control", "Retrain beside every estimator: mask-only, random-blurred; repeatable or with commas.")] = ()
 
     @field_validator("controls")
     @classmethod
@@ -196,20 +183,6 @@ class RetrainSettings(_WithRecipe):
         return {key: value for key, value in found.items() if key not in later or getattr(self, key) != later[key]}
 
 
-class SanitySettings(Settings):
-    """``[sanity]``: how the explained networks are randomised (Adebayo et al. 2018)."""
-
-    kinds: tuple[Randomisation, ...] = ("cascading", "independent", "labels")
-    steps: Annotated[int, Field(ge=1, le=10_000)] = 8  # at most; a step draws about as many layers anew as any other
-
-    @field_validator("kinds")
-    @classmethod
-    def _each_once(cls, kinds: tuple[Randomisation, ...]) -> tuple[Randomisation, ...]:
-        if not kinds:
-            raise ValueError("name one kind or more of cascading, independent and labels")
-        return tuple(dict.fromkeys(kinds))
-
-
 class CallbackSettings(Settings):
     """``[[compute.callback]]``: a Ray Tune callback, e.g. MLflow's or Weights & Biases'."""
 
@@ -220,22 +193,41 @@ class CallbackSettings(Settings):
 class ComputeSettings(Settings):
     """``[compute]``: where the work runs; nothing here changes a result on a CPU but ``cpus_per_job``."""
 
-    executor: Literal["ray", "serial"] = "ray"
-    address: str | None = None  # of a Ray cluster; default: one is started here
-    workers: Annotated[int, Field(ge=1, le=100_000)] | None = None  # jobs at a time; default: all that fit
-    cpus_per_job: Annotated[float, Field(gt=0, le=1_024)] = 1.0
-    gpus_per_job: Annotated[float, Field(ge=0, le=64)] | None = None  # default: 1 where there is a GPU
-    memory_budget: Annotated[float, Field(gt=0)] | None = None  # GB for one ranking worker's activations
-    image_budget: Annotated[float, Field(gt=0)] | None = None  # GB of images and ranks that a node may hold; else they
-    # stream, which needs the recipe's window and changes no result; default: a quarter of this machine's memory
-    pack: Annotated[int, Field(ge=1, le=1_024)] | None = None  # networks trained as one; default: what is fastest
+    executor: Annotated[Literal["ray", "serial"], Flag(
+        "--executor", "ray, or serial: everything in this process, without Ray.")] = "ray"
+    address: Annotated[str | None, Flag(
+        "--address", "Ray cluster (auto, ray://HOST:PORT); default: start one here.")] = None
+    workers: Annotated[Annotated[int, Field(ge=1, le=100_000)] | None, Flag(
+        "--workers", "Jobs at a time; default: as many as fit.")] = None
+    cpus_per_job: Annotated[float, Field(gt=0, le=1_024), Flag(
+        "--cpus-per-job", "CPUs, and threads, of one job.")] = 1.0
+    gpus_per_job: Annotated[Annotated[float, Field(ge=0, le=64)] | None, Flag(
+        "--gpus-per-job", "GPUs of one job; may be a fraction.")] = None
+    memory_budget: Annotated[Annotated[float, Field(gt=0)] | None, Flag(
+        "--memory-budget", "GB that one ranking worker may use for activations.")] = None
+    image_budget: Annotated[Annotated[float, Field(gt=0)] | None, Flag(
+        "--image-budget", "GB of images and ranks that a node may hold; larger sets stream, which needs the recipe's "
+                          "window and changes no result. Default: a quarter of the memory.")] = None
+    pack: Annotated[Annotated[int, Field(ge=1, le=1_024)] | None, Flag(
+        "--pack", "Networks trained side by side as one; default: what is fastest.")] = None
     retries: Annotated[int, Field(ge=0, le=100)] = 2  # of a job whose worker or node died
-    tensorboard: str | None = None  # folder for TensorBoard's event files; default: none are written
+    tensorboard: Annotated[str | None, Flag(
+        "--tensorboard", "Folder for TensorBoard's event files; default: none.")] = None
     callback: tuple[CallbackSettings, ...] = ()
 
 
-class Experiment(Settings):
-    """All that is asked for."""
+SECTIONS: dict[str, type[Settings]] = {}  # of the metrics, by the name of the section
+
+
+def add_section(name: str, section: type[Settings]) -> None:
+    """Give a metric a section of the experiment file; the flags of its fields join the metric's command."""
+    SECTIONS[name] = section
+
+
+class Experiment(BaseModel):
+    """All that is asked for; :meth:`section` gives the settings of a metric."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     source: SourceSettings = SourceSettings()
     model: tuple[ModelSettings, ...] = (ModelSettings(),)
@@ -243,16 +235,38 @@ class Experiment(Settings):
     estimators: EstimatorSettings = EstimatorSettings()
     degrade: DegradeSettings = DegradeSettings()
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
-    sanity: SanitySettings = SanitySettings()
     compute: ComputeSettings = ComputeSettings()
-    seed: Seed = 0  # the root of every other seed
-    store: str = "roar-store"
+    seed: Annotated[Seed, Flag("--seed", "Root of every other seed.")] = 0
+    store: Annotated[str, Flag("--store", "Folder or URL (s3://...) where everything is kept.")] = "roar-store"
+
+    def section(self, section: type[S]) -> S:
+        """The settings of a metric, its defaults where the experiment says nothing."""
+        for value in (self.model_extra or {}).values():
+            if isinstance(value, section):
+                return value
+        return section()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _metrics(cls, tables: Any) -> Any:
+        """The sections of the metrics; what is neither a section nor a key raises."""
+        if not isinstance(tables, dict):
+            return tables
+        sections = {}
+        for key in tables.keys() - cls.model_fields.keys():
+            if key not in SECTIONS:
+                raise UnknownNameError("key", str(key), [*cls.model_fields, *SECTIONS])
+            table = tables[key]
+            sections[key] = table if isinstance(table, SECTIONS[key]) else validated(
+                SECTIONS[key], table if isinstance(table, dict) else {"": table}, f"section [{key}]")
+        return {**tables, **sections}
 
     @model_serializer(mode="wrap")
-    def _without_default_sanity(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Left out at its defaults: a plan made before there were sanity checks keeps its key."""
-        found: dict[str, Any] = dump(self)
-        return {key: value for key, value in found.items() if key != "sanity" or self.sanity != SanitySettings()}
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A metric's section is left out at its defaults, so that a later metric changes no key."""
+        tables: dict[str, Any] = dump(self)
+        extra = self.model_extra or {}
+        return {key: value for key, value in tables.items() if key not in extra or extra[key] != SECTIONS[key]()}
 
     @field_validator("model")
     @classmethod
@@ -261,36 +275,23 @@ class Experiment(Settings):
             raise ValueError("an experiment needs at least one [[model]]")
         return models
 
-
-def recipe_names() -> list[str]:
-    """The recipes that ship with roar."""
-    return sorted(p.name.removesuffix(".toml") for p in resources.files("roar.recipes").iterdir()
-                  if p.name.endswith(".toml"))
-
-
-def load_recipe(name: str) -> dict[str, Any]:
-    """The keys of a shipped recipe or of a recipe file (a path that ends in ``.toml``)."""
-    if name.endswith(".toml"):
-        return read_toml(Path(name))
-    if name not in recipe_names():
-        raise UnknownNameError("recipe", name, recipe_names())
-    return tomllib.loads((resources.files("roar.recipes") / f"{name}.toml").read_text(encoding="utf-8"))
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file.
-
-    Raises:
-        ExperimentError: the file is missing, is not text, or is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ExperimentError(f"There is no file '{path}'; give the path of a TOML file.") from None
-    except OSError as error:
-        raise ExperimentError(f"'{path}' cannot be read ({error.strerror}); give a readable TOML file.") from None
-    except (ValueError, RecursionError) as error:  # not text, not TOML, a number of thousands of digits, too deep
-        raise ExperimentError(f"'{path}' is not TOML: {error}.") from None
+    @model_validator(mode="after")
+    def _consistent(self) -> Experiment:
+        """Refuse chains of explained networks trained further or of bare masks, and weights that do not fit."""
+        settings = self.retrain
+        recursive = RECURSIVE in self.degrade.modes
+        if settings.variant != SCRATCH and recursive:
+            raise ExperimentError(f'Mode recursive trains every network from scratch, and [retrain] variant is '
+                                  f'"{settings.variant}"; leave the variant out or the mode.')
+        if self.degrade.fill == MASK_ONLY and recursive:
+            raise ExperimentError(f"Mode recursive ranks the images that its networks see, and of these the fill "
+                                  f"'{MASK_ONLY}' leaves nothing; take another fill, or the modes roar and kar.")
+        others = [model.name for model in self.model if settings.model not in ("same", model.name)]
+        if settings.variant != SCRATCH and others:
+            raise ExperimentError(f'[retrain] variant = "{settings.variant}" starts from the weights of the explained '
+                                  f"network, {others[0]}, which do not fit {settings.model}; leave [retrain] model "
+                                  "out.")
+        return self
 
 
 def load_experiment(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Experiment:
@@ -315,7 +316,7 @@ def load_experiment(path: Path | None, overrides: Mapping[str, Any] | None = Non
             tables[section] = {**tables.get(section, {}), **value}
         else:
             tables[section] = value
-    return _validated(Experiment, tables, str(path) if path else "the command line")
+    return validated(Experiment, tables, str(path) if path else "the command line")
 
 
 def portable(experiment: Experiment, estimators: Iterable[str]) -> dict[str, Any]:
@@ -355,30 +356,3 @@ def to_toml(experiment: Experiment) -> str:
 def _toml_value(value: Any) -> str:
     """A number, a truth value, a text or a list of these; JSON spells them as TOML does."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def _validated(cls: type[T], tables: Mapping[str, Any], origin: str) -> T:
-    try:
-        return cls.model_validate(tables)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise UnknownNameError("key", str(first["loc"][-1]), _keys_at(cls, first["loc"][:-1]),
-                                   f"(in {origin}, at {where})") from None
-        rule = first["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
-        value = repr(first.get("input"))
-        value = value if len(value) <= 60 else value[:57] + "..."
-        raise ExperimentError(f"{where} = {value} in {origin} is refused: {rule}.") from None
-
-
-def _keys_at(cls: type[BaseModel], location: Iterable[int | str]) -> list[str]:
-    """The keys that are allowed at a place in the tree of settings."""
-    here: type[BaseModel] = cls
-    sections: dict[str, type[BaseModel]] = {"source": SourceSettings, "model": ModelSettings,
-                                            "train": TrainSettings, "estimators": EstimatorSettings,
-                                            "degrade": DegradeSettings, "retrain": RetrainSettings,
-                                            "sanity": SanitySettings, "compute": ComputeSettings}
-    for part in location:
-        here = sections.get(str(part), here)
-    return list(here.model_fields)

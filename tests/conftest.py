@@ -57,7 +57,7 @@ class Said:
 @pytest.fixture
 def roar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Said]:
     """The command line, run in this process and in an empty directory."""
-    from roar.cli import main
+    from roar.cli.commands import main
 
     monkeypatch.chdir(tmp_path)
 

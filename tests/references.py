@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from roar.seeds import derive, random_order
+from roar.seeds.streams import derive, random_order
 
 # From a network, an image [C, H, W] and its class, to attributions [C, H, W].
 Base = Callable[[nn.Module, Tensor, int], Tensor]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from roar.store import Store, open_store
+from roar.store.store import Store, open_store
 
 TOML = """
 [source]
@@ -38,8 +38,8 @@ pack = 4
 """
 JOBS = 2 * (1 + 4 * 2)  # seeds x (the reference + estimators x thresholds)
 
-_LOADED = ["roar.cli", "roar.pipeline", "roar.jobs.serial", "roar.jobs.train_model", "roar.jobs.rank_shard",
-           "roar.jobs.retrain", "roar.jobs.deletion", "roar.analysis.figures", "roar.analysis.page", "sklearn.datasets"]
+_LOADED = ["roar.cli.commands", "roar.pipeline", "roar.jobs.serial", "roar.jobs.train_model", "roar.jobs.rank_shard",
+           "roar.metrics.retraining.worker", "roar.metrics.deletion.worker", "roar.analysis.figures", "roar.report.page", "sklearn.datasets"]
 
 
 def start(store: Path | str, *words: str, log: Path, trained: Path | None = None, **environment: str) -> BaseProcess:
@@ -84,14 +84,14 @@ def _run(words: list[str], log: Path, trained: Path | None, environment: dict[st
     os.dup2(sink.fileno(), 2)
     if trained is not None:
         _note_trainings(trained)
-    from roar.cli import main
+    from roar.cli.commands import main
 
     sys.argv = ["roar", *words]
     main()
 
 
 def _note_trainings(trained: Path) -> None:
-    from roar.jobs.retrain import Retrainer
+    from roar.metrics.retraining.worker import Retrainer
 
     honest = Retrainer.__call__
 

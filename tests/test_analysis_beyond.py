@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from roar.analysis.agreement import agreement
 from roar.analysis.beside import owner_of, separate
 from roar.analysis.beyond import BEYOND_COLUMNS, EXPLAINED, LESS, beyond_controls, control_curves
 from roar.analysis.contrasts import against_controls, areas, compare, pairwise
@@ -19,6 +18,7 @@ from roar.analysis.figures.matrix import accuracy_matrix
 from roar.analysis.grid import grids
 from roar.analysis.leaderboard import leaderboard
 from roar.analysis.ranks import critical_differences, ranks
+from roar.analysis.stability import agreement
 from roar.errors import UnknownNameError
 
 PLAIN = synthetic_results(classes=4)

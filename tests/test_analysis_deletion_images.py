@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from roar import open_store
-from roar.analysis.deletion import IMAGE_AREA_COLUMNS, image_areas, metric
-from roar.deletion import FOLDER, read_deletion_images
 from roar.errors import AnalysisError
-from roar.jobs.deletion import _curves, _images
-from roar.reporting import one_table, write_report
-from roar.store import MANIFEST, Store, file_entry, key_of, manifest_bytes
+from roar.metrics.deletion.areas import IMAGE_AREA_COLUMNS, image_areas, metric
+from roar.metrics.deletion.frames import FOLDER, read_deletion_images
+from roar.metrics.deletion.worker import _curves, _images
+from roar.report.files import one_table, write_report
+from roar.store.artefacts import MANIFEST, file_entry, key_of, manifest_bytes
+from roar.store.store import Store
 
 THRESHOLDS = (0.0, 10.0, 50.0, 90.0)
 

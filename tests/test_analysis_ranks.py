@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from analysis_results import SIX, TWENTY, synthetic_results
 
-from roar.analysis.agreement import agreement, correlations
 from roar.analysis.grid import grids
 from roar.analysis.ranks import critical_differences, ranked_scores, ranks
+from roar.analysis.stability import agreement, correlations
 from roar.errors import AnalysisError
 
 

@@ -97,8 +97,8 @@ def test_ray_is_behind_one_seam() -> None:
     assert all(user.startswith("jobs/ray_") for user in users)
 
 
-@pytest.mark.parametrize("module", ["roar", "roar.analysis.curves", "roar.analysis.figures", "roar.store",
-                                    "roar.results"])
+@pytest.mark.parametrize("module", ["roar", "roar.analysis.curves", "roar.analysis.figures", "roar.store.store",
+                                    "roar.store.results"])
 def test_analysis_loads_without_torch_or_ray(module: str) -> None:
     code = f"import sys, {module}; print({{'torch', 'ray', 'captum'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -107,7 +107,7 @@ def test_analysis_loads_without_torch_or_ray(module: str) -> None:
 
 def test_a_worker_loads_without_what_its_tasks_may_not_need() -> None:
     """Each stage opens workers anew: torchvision and torch's compiler would be two seconds of every one."""
-    code = ("import sys, roar.jobs.retrain, roar.jobs.rank_shard, roar.jobs.deletion; "
+    code = ("import sys, roar.metrics.retraining.worker, roar.jobs.rank_shard, roar.metrics.deletion.worker; "
             "print({'torchvision', 'torch._dynamo', 'captum', 'timm', 'matplotlib'} & set(sys.modules))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
@@ -122,7 +122,7 @@ def test_the_links_lead_into_the_package() -> None:
 
 def test_the_serial_executor_needs_no_ray(tmp_path: Path) -> None:
     code = ("import sys; sys.modules['ray'] = None\n"
-            "from roar.cli import main\n"
+            "from roar.cli.commands import main\n"
             "sys.argv = 'roar retrain --executor serial --estimator random --threshold 50 --seeds 1'.split()\n"
             "sys.argv += '--limit-train 60 --limit-test 30 --train-epochs 1 --epochs 1'.split()\n"
             "main()")
@@ -133,7 +133,7 @@ def test_the_serial_executor_needs_no_ray(tmp_path: Path) -> None:
 
 def test_without_ray_the_remedy_is_said(tmp_path: Path) -> None:
     code = ("import sys; sys.modules['ray'] = None\n"
-            "from roar.cli import main\n"
+            "from roar.cli.commands import main\n"
             "sys.argv = 'roar train --limit-train 60 --limit-test 30'.split()\n"
             "main()")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from roar.analysis.audit import ALL_SOURCES, AUDIT_COLUMNS, audit, conclusions, found_share, tau_b
-from roar.analysis.figures.audit import audit_taus
+from roar.audit import run as auditing
+from roar.audit.figures import audit_taus
+from roar.audit.run import KNOWN, METRICS, SMALL
+from roar.audit.table import ALL_SOURCES, AUDIT_COLUMNS, audit, conclusions, found_share, tau_b
 from roar.errors import AnalysisError
-from roar.pipeline import auditing
-from roar.pipeline.auditing import KNOWN, METRICS, SMALL
 
 ESTIMATORS = (*KNOWN, "gradient", "vargrad", "sobel")
 QUALITY = dict(zip(ESTIMATORS, (1.0, 0.8, 0.5, 0.1, 0.0, 0.4, 0.7, 0.3), strict=True))

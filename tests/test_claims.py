@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from roar.claims import claim, is_claimed, running
-from roar.files import LocalFiles
+from roar.store.claims import claim, is_claimed, running
+from roar.store.local import LocalFiles
 
 HOLD = """
 import sys, time
-from roar.claims import claim
-from roar.files import LocalFiles
+from roar.store.claims import claim
+from roar.store.local import LocalFiles
 with claim(LocalFiles(sys.argv[1]), "task") as mine:
     print(mine, flush=True)
     time.sleep(60)
@@ -24,8 +24,8 @@ with claim(LocalFiles(sys.argv[1]), "task") as mine:
 COUNT = """
 import sys
 from pathlib import Path
-from roar.claims import claim
-from roar.files import LocalFiles
+from roar.store.claims import claim
+from roar.store.local import LocalFiles
 root, made = sys.argv[1], 0
 for number in range(200):
     with claim(LocalFiles(root), str(number)) as mine:

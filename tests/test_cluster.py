@@ -23,7 +23,7 @@ from roar.jobs.executor import run as run_stage
 from roar.jobs.stage import Outcome, Product, Stage, Task
 from roar.pipeline.running import StageWatcher
 from roar.progress import Silent
-from roar.store import open_store
+from roar.store.store import open_store
 
 EXPERIMENT = """
 [source]
@@ -180,7 +180,7 @@ def test_a_worker_without_its_node_ends_and_an_error_of_a_task_does_not_end_it(
         monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from ray.exceptions import RayTaskError
 
-    from roar.jobs import ray_desk
+    from roar.jobs.ray import desk as ray_desk
 
     class Ended(BaseException):
         pass
@@ -204,7 +204,7 @@ def test_a_worker_without_its_node_ends_and_an_error_of_a_task_does_not_end_it(
 
 
 def test_a_cluster_that_starts_no_server_for_a_program_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    from roar.jobs import ray_cluster
+    from roar.jobs.ray import cluster as ray_cluster
 
     attempts = []
 

@@ -27,7 +27,7 @@ def test_every_command_has_help_and_the_common_flags(roar: Roar, command: str, m
 
 
 def test_help_and_status_import_nothing_heavy(tmp_path: Path) -> None:
-    code = ("import sys; from roar.cli import main\n"
+    code = ("import sys; from roar.cli.commands import main\n"
             "try: main()\n"
             "except SystemExit: pass\n"
             "heavy = {'torch', 'ray', 'pandas', 'pyarrow', 'numpy', 'matplotlib', 'captum'} & set(sys.modules)\n"

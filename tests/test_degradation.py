@@ -14,7 +14,7 @@ from reference_degradation import slow_count, slow_degrade
 from roar.datasets import channel_mean, open_source
 from roar.datasets import degradation as degradation_module
 from roar.datasets.degradation import degrade, replaced_count, replaced_mask
-from roar.datasets.fills import FillContext, find_fill
+from roar.datasets.fills.base import FillContext, find_fill
 from roar.errors import SourceError, UnknownNameError, UsageError
 
 THRESHOLDS = (10.0, 30.0, 50.0, 70.0, 90.0)

@@ -16,8 +16,9 @@ from roar import pipeline
 from roar.datasets.statistics import channel_mean
 from roar.experiment import load_experiment
 from roar.jobs.train_model import build
+from roar.metrics.deletion.tasks import delete
 from roar.pipeline import Session
-from roar.shards import read_ranks
+from roar.store.shards import read_ranks
 
 THRESHOLDS = [0, 12.5, 50, 100]
 SMALL: dict[str, Any] = {
@@ -75,7 +76,7 @@ def images_of(session: Session, folder: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize("mode", ["roar", "kar"])
 def test_deletion_and_insertion_one_group_at_a_time(session: Session, mode: str) -> None:
-    for ranking, folder in zip(pipeline.rank(session, ("test",)), pipeline.delete(session), strict=True):
+    for ranking, folder in zip(pipeline.rank(session, ("test",)), delete(session), strict=True):
         correct, probability = literal(session, f"{ranking.folder}/test", mode)
         rows = images_of(session, folder).query("mode == @mode")
         curve = pd.read_parquet(Path(session.store.location) / folder / "curves.parquet").query("mode == @mode")
@@ -91,7 +92,7 @@ def test_deletion_and_insertion_one_group_at_a_time(session: Session, mode: str)
 
 def test_what_is_kept_and_what_is_removed_meet_at_the_ends(session: Session) -> None:
     """Nothing replaced is the same image in both orders, and so is everything replaced."""
-    for folder in pipeline.delete(session):
+    for folder in delete(session):
         rows = images_of(session, folder).set_index(["mode", "threshold", "index"])["probability"]
         for threshold in (0.0, 100.0):
             assert rows["roar", threshold].to_numpy() == pytest.approx(rows["kar", threshold].to_numpy(), abs=1e-6)
@@ -100,7 +101,7 @@ def test_what_is_kept_and_what_is_removed_meet_at_the_ends(session: Session) -> 
 def test_road_is_deletion_of_linearly_imputed_images(session: Session) -> None:
     """ROAD's images are the direct solution, up to the noise of 2.55 of 255 that is added."""
     from roar.datasets.degradation import degrade, replaced_mask
-    from roar.datasets.fills import FillContext
+    from roar.datasets.fills.base import FillContext
 
     images = torch.from_numpy(session.source.test.images)
     ranks = torch.from_numpy(read_ranks(session.store, f"{pipeline.rank(session, ('test',))[0].folder}/test"))

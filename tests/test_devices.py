@@ -15,14 +15,15 @@ from torch import Tensor
 
 from roar.datasets import Normalisation
 from roar.datasets.degradation import degrade
-from roar.datasets.fills import FillContext, fill_kinds
+from roar.datasets.fills.base import FillContext, fill_kinds
 from roar.estimators import rank_images, resolve
-from roar.experiment import EstimatorSettings, Recipe
+from roar.experiment import EstimatorSettings
 from roar.jobs import images as job_images
-from roar.jobs.evaluation import evaluate
-from roar.jobs.training import train
+from roar.jobs.training.evaluation import evaluate
+from roar.jobs.training.loop import train
 from roar.models import create
-from roar.store import open_store
+from roar.recipes import Recipe
+from roar.store.store import open_store
 
 __all__ = ["plain_optimizers"]
 pytestmark = pytest.mark.usefixtures("plain_optimizers")

@@ -10,9 +10,9 @@ from explained import pictures
 from scipy.stats import chisquare, kstest
 
 from roar.estimators import ESTIMATORS, Control, RankedImages, rank_images
-from roar.estimators.sobel import edge_strength
+from roar.estimators.methods.sobel import edge_strength
 from roar.experiment import EstimatorSettings
-from roar.seeds import derive
+from roar.seeds.streams import derive
 
 
 def control_ranks(name: str, images: np.ndarray, root_seed: int = 0, split: str = "test",

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from roar.errors import EstimatorError, ModelError
 from roar.estimators import ESTIMATORS, rank_images
-from roar.estimators.papers import ROAR
 from roar.estimators.ranking import RankedImages
 from roar.estimators.registry import method
 from roar.experiment import EstimatorSettings
+from roar.metrics.retraining import ROAR
 
 INDICES = np.arange(40, 45)
 

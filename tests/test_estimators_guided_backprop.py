@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from roar.errors import EstimatorError
-from roar.estimators.guided_backprop import guided_backprop
+from roar.estimators.methods.guided_backprop import guided_backprop
 
 
 class OneReLU(nn.Module):

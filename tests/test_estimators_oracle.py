@@ -19,10 +19,11 @@ from roar.datasets import open_source
 from roar.datasets.statistics import Normalisation
 from roar.errors import EstimatorError, SourceError, UnknownNameError, UsageError
 from roar.estimators import ESTIMATORS, TRUTH, Oracle, RankedImages, find, groups, identity, rank_images, resolve
-from roar.estimators.oracle import erring
+from roar.estimators.methods.oracle import erring
 from roar.experiment import EstimatorSettings, load_experiment
-from roar.seeds import derive, random_words
-from roar.shards import read_ranks
+from roar.metrics.retraining.forecast import overview
+from roar.seeds.streams import derive, random_words
+from roar.store.shards import read_ranks
 
 IMAGES = pictures(9)
 MASKS = pictures(9, channels=1, seed=3)[:, 0] > 150
@@ -164,7 +165,7 @@ def test_the_truth_reaches_every_shard_and_models_share_its_rankings(tmp_path: P
     rankings = pipeline.rank(session)
     assert [r.estimator for r in rankings] == [*resolve(["oracles"]), "random"]
     assert all(r.model is None for r in rankings) and all("/truth/oracle" in r.folder for r in rankings[:4])
-    found = pipeline.overview(session)
+    found = overview(session)
     assert found.rankings == 5 and found.models == 2
     for split in ("train", "test"):
         images = getattr(session.source, split)
@@ -184,7 +185,7 @@ def test_streamed_truth_and_streamed_masks_give_the_same_bytes(tmp_path: Path) -
         root = tmp_path / name
         session = pipeline.prepare(tiny(root, compute={"executor": "serial", **compute},
                                         train={"epochs": 1, "batch_size": 20, "window": 20}, retrain=retrain))
-        pipeline.retrain(session)
+        retrain(session)
         assert pipeline.ranked_estimators(session) == ("oracle", "oracle-inverted", "random", "oracle-noisy(0.2)",
                                                        "oracle-noisy(0.5)")
         kept.append(({path.relative_to(root): path.read_bytes() for path in root.rglob("part-*.parquet")},
@@ -206,7 +207,7 @@ def test_a_mask_of_another_size_stops_ranking_in_one_sentence(tmp_path: Path) ->
 
 
 def test_show_draws_an_oracle(tmp_path: Path) -> None:
-    from roar.showing import strips
+    from roar.report.heatmaps import strips
 
     session = pipeline.prepare(tiny(tmp_path / "store", estimators={"names": ["oracle", "gradient"]}))
     strip = strips(session, [3])[3]

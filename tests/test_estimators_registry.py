@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from roar.errors import UnknownNameError
 from roar.estimators import ESTIMATORS, Explainer, find, groups, identity, known_aliases, resolve
-from roar.estimators.papers import ROAR
 from roar.estimators.registry import control, method
 from roar.experiment import EstimatorSettings
+from roar.metrics.retraining import ROAR
 
 TABLE = [
     "gradient", "integrated-gradients", "guided-backprop",

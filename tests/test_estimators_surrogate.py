@@ -15,14 +15,17 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
 from roar import pipeline
-from roar.datasets.counter_noise import random_normal
 from roar.errors import EstimatorError, UnknownNameError, UsageError
 from roar.estimators import SURROGATE, Surrogate, find, identity, rank_images, resolve, sees_image
-from roar.estimators.surrogate import mean_periodogram, surrogate_ranks
+from roar.estimators.methods.matched_spectrum import mean_periodogram, surrogate_ranks
 from roar.experiment import EstimatorSettings, load_experiment
+from roar.metrics.deletion.tasks import delete
+from roar.metrics.retraining.forecast import forecast, overview
+from roar.metrics.retraining.tasks import retrain
 from roar.pipeline.ranking import spectrum
-from roar.seeds import derive
-from roar.shards import read_ranks
+from roar.seeds.streams import derive
+from roar.seeds.tensors import random_normal
+from roar.store.shards import read_ranks
 
 
 def smooth_ranks(count: int, size: int, width: float, seed: int = 0) -> np.ndarray:
@@ -175,7 +178,7 @@ def test_the_order_of_commands_shards_and_streams_do_not_show(ranked: Any, tmp_p
     expected = of_surrogate(Path(ranked.store.location))
     assert len(expected) == 3 + 2
     later = asked(tmp_path / "later", ["vargrad", "random-blurred(vargrad)", "gradient"])
-    pipeline.delete(later)  # the test split alone
+    delete(later)  # the test split alone
     assert set(of_surrogate(tmp_path / "later")) == {path for path in expected if "/test/" in path}
     pipeline.rank(later)
     streamed = asked(tmp_path / "streamed", ["random-blurred(vargrad)"], compute={"image_budget": 1e-6})
@@ -200,15 +203,15 @@ def test_controls_retrain_masks_and_surrogates_beside_what_was_asked(tmp_path: P
     names = ["gradient", "sobel", "random", "random-bernoulli"]
     plain, both = (asked(tmp_path / "store", names, retrain={"controls": controls, "seeds": 2})
                    for controls in ([], ["random-blurred", "mask-only"]))
-    before = {job.key for job in pipeline.retrain(plain)}
-    jobs = pipeline.retrain(both)
-    assert pipeline.overview(both).jobs == len(jobs) and pipeline.overview(both).rankings == 5
+    before = {job.key for job in retrain(plain)}
+    jobs = retrain(both)
+    assert overview(both).jobs == len(jobs) and overview(both).rankings == 5
     assert before < {job.key for job in jobs} and len(before) == 2 * (1 + 4)
     cells = {(job.row["estimator"], job.row["fill"]) for job in jobs if job.key not in before}
     assert cells == {("random-blurred(gradient)", "mean"), ("gradient", "mask-only"), ("sobel", "mask-only")}
     results = both.store.results()
     assert len(results) == len(jobs) == 2 * (1 + 4 + 3) and set(results["status"]) == {"ok"}
-    assert pipeline.forecast(both).retrain_seconds > 0
+    assert forecast(both).retrain_seconds > 0
     for path in (tmp_path / "store").rglob("random-blurred(*/**/part-00000.parquet"):
         path.unlink()
     sorted((tmp_path / "store" / "results").rglob("*.json*"))[0].unlink()
@@ -239,9 +242,10 @@ def test_the_flag_and_the_setting_are_one(tmp_path: Path, roar: Callable[..., An
 
 def test_without_controls_every_key_is_what_it_was(tmp_path: Path) -> None:
     """Keys of the first format with seals, for the digits of scikit-learn and the settings by default."""
-    from roar import plan
     from roar.experiment import portable
-    from roar.plans import Plan
+    from roar.metrics.retraining import plan as jobs_plan
+    from roar.pipeline import plan
+    from roar.store.requests import Plan
 
     session = pipeline.prepare(load_experiment(None, {"store": str(tmp_path / "store")}))
     (model,), source, experiment = session.models, session.source, session.experiment
@@ -249,14 +253,14 @@ def test_without_controls_every_key_is_what_it_was(tmp_path: Path) -> None:
     assert [ranking.folder for ranking in rankings] == [
         "rankings/digits-a28c491a27/simplecnn-061a10787b97/gradient-2d9f5565a874",
         "rankings/digits-a28c491a27/controls/sobel-76c76658aefe"]
-    jobs = plan.jobs(experiment, source, model, rankings, {})
+    jobs = jobs_plan.jobs(experiment, source, model, rankings, {})
     assert [job.key for job in jobs[:4]] == ["528f18a9650b", "8de9a21a311b", "febb06e1bdc0", "3366ff0686d6"]
     asked = portable(experiment, session.estimators)
     assert Plan("retrain", source.name, source.fingerprint, source.class_names, asked).key == "07ef09eaccb1"
 
 
 def test_show_draws_a_surrogate(ranked: Any) -> None:
-    from roar.showing import strips
+    from roar.report.heatmaps import strips
 
     strip = strips(ranked, [2])[2]
     scores = strip.columns[0].scores["random-blurred(vargrad)"]

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roar.errors import StoreError, UsageError
-from roar.files import TEMPORARY, LocalFiles, checked, open_files
+from roar.store.files import TEMPORARY, checked
+from roar.store.local import LocalFiles
+from roar.store.location import open_files
 
 
 def test_what_is_written_is_read_and_listed(tmp_path: Path) -> None:

@@ -9,14 +9,16 @@ from reference_fills import direct_solution, slow_local_mean, split_mix
 from scipy.ndimage import convolve, gaussian_filter
 from torch import Tensor
 
-from roar.datasets import chebyshev, degradation, noisy_linear, open_source
-from roar.datasets.counter_noise import random_bytes, random_normal, random_words
+from roar.datasets import degradation, open_source
 from roar.datasets.degradation import degrade, replaced_mask
-from roar.datasets.fills import BLUR_WIDTH, FillContext, fill_kinds, find_fill
-from roar.datasets.noisy_linear import NOISE, interpolate
-from roar.datasets.scratch import Scratch
+from roar.datasets.fills.base import BLUR_WIDTH, FillContext, fill_kinds, find_fill
+from roar.datasets.fills.noisy_linear import chebyshev
+from roar.datasets.fills.noisy_linear import imputation as noisy_linear
+from roar.datasets.fills.noisy_linear.imputation import NOISE, interpolate
+from roar.datasets.fills.noisy_linear.scratch import Scratch
 from roar.errors import SourceError, UnknownNameError, UsageError
-from roar.seeds import random_order
+from roar.seeds.streams import random_order
+from roar.seeds.tensors import random_bytes, random_normal, random_words
 
 NAMES = ("mean", "zero", "black", "random-colour", "blur", "local-mean", "noisy-linear")
 MEAN = torch.tensor([120, 60, 200], dtype=torch.uint8)

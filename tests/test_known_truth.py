@@ -16,6 +16,8 @@ from scipy.stats import t as student
 
 from roar import pipeline
 from roar.experiment import load_experiment
+from roar.metrics.deletion.tasks import delete
+from roar.metrics.retraining.tasks import retrain
 from roar.pipeline import Session
 
 SEEDS = 5
@@ -53,8 +55,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Session:
                    recipe={"optimizer": "adam", "learning_rate": 0.1, "batch_size": 100, "weight_decay": 0.0},
                    model=[{"name": "linear", "seeds": SEEDS}], estimators={"names": ["oracle", "oracle-inverted"]},
                    degrade={"thresholds": [12.5, 25, 50, 75, 87.5]})
-    pipeline.retrain(made)
-    pipeline.delete(made)
+    retrain(made)
+    delete(made)
     return made
 
 
@@ -103,7 +105,7 @@ def test_planted_pixels_order_the_estimators_by_how_right_they_are(tmp_path: Pat
     made = session(tmp_path / "store", source={"name": source}, model=[{"name": "linear"}],
                    recipe={"learning_rate": 0.05, "batch_size": 50}, estimators={"names": list(order)},
                    degrade={"thresholds": [20, 40]})
-    pipeline.retrain(made)
+    retrain(made)
     accuracy = Accuracies(made.store.results(), "seed")
     for threshold in (20.0, 40.0):
         for better, worse in pairwise(order):

@@ -15,6 +15,7 @@ from torch import nn
 from roar import pipeline
 from roar.analysis.figures.units import unit_grids
 from roar.analysis.heatmaps import Column, HeatStrip
+from roar.cli.flags import whole_numbers
 from roar.datasets import channel_mean, open_source
 from roar.datasets.degradation import replaced_count
 from roar.datasets.statistics import Normalisation
@@ -22,12 +23,12 @@ from roar.errors import AnalysisError, ExperimentError, ModelError, UnknownNameE
 from roar.estimators import rank_images
 from roar.estimators.maps import maps
 from roar.experiment import EstimatorSettings, load_experiment
+from roar.metrics.retraining.tasks import retrain
 from roar.models import create
 from roar.models.activation import colour_mixing, first_filters, layer_names, most_exciting, moved, painted
-from roar.options import whole_numbers
 from roar.pipeline import Session
-from roar.shards import read_ranks
-from roar.showing import first_of_each_class, strips
+from roar.report.heatmaps import first_of_each_class, strips
+from roar.store.shards import read_ranks
 
 SMALL: dict[str, Any] = {
     "source": {"limit_train": 200, "limit_test": 60},
@@ -42,7 +43,7 @@ SMALL: dict[str, Any] = {
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     store = tmp_path_factory.mktemp("looking") / "store"
     made = pipeline.prepare(load_experiment(None, {**SMALL, "store": str(store)}))
-    pipeline.retrain(made)
+    retrain(made)
     return made
 
 

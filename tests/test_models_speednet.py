@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from roar.datasets.statistics import Normalisation
-from roar.experiment import Recipe, load_recipe
-from roar.jobs.training import evaluate, train
+from roar.jobs.training.loop import evaluate, train
 from roar.models import create, weights_hash
 from roar.models.speednet import EPSILON, PATCH, SHIFT, ShiftNorm, identity_convolution, whitening
+from roar.recipes import Recipe, load_recipe
 
 SMALL = {"epochs": 6, "batch_size": 40, "learning_rate": 0.2, "warmup_epochs": 0.5}
 

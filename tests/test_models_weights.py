@@ -12,7 +12,7 @@ from safetensors.torch import load, save_file
 from roar.datasets import open_source
 from roar.datasets.statistics import Normalisation
 from roar.errors import ModelError
-from roar.jobs.evaluation import evaluate
+from roar.jobs.training.evaluation import evaluate
 from roar.models import create, load_weights, weights_bytes, weights_hash
 
 

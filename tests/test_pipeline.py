@@ -10,14 +10,15 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from roar import pipeline, plan
+from roar import pipeline
 from roar.datasets import open_source
 from roar.datasets.degradation import degrade, replaced_count
 from roar.datasets.statistics import channel_mean
 from roar.errors import EstimatorError, ExperimentError, SourceError
 from roar.experiment import Experiment, load_experiment
-from roar.pipeline import Session
-from roar.shards import read_ranks
+from roar.metrics.retraining.tasks import retrain
+from roar.pipeline import Session, plan
+from roar.store.shards import read_ranks
 
 SMALL: dict[str, Any] = {
     "source": {"limit_train": 200, "limit_test": 60},
@@ -33,7 +34,7 @@ def experiment(store: Path, **compute: Any) -> Experiment:
 
 def finished(store: Path, **compute: Any) -> Session:
     session = pipeline.prepare(experiment(store, **compute))
-    pipeline.retrain(session)
+    retrain(session)
     return session
 
 
@@ -145,7 +146,7 @@ def test_a_written_data_set_is_what_a_retrained_network_sees(serial: Session) ->
 
 
 def test_a_training_that_fails_is_a_row_and_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from roar.jobs import resuming
+    from roar.jobs.training import resume as resuming
 
     honest = resuming.train
 
@@ -201,7 +202,7 @@ def test_modes_and_models_share_what_is_the_same(tmp_path: Path) -> None:
                                    "degrade": {"thresholds": [50], "modes": ["roar", "kar"]},
                                    "model": [{"seed": 0}, {"seed": 1}]} | {"retrain": {"seeds": 1, "epochs": 1}})
     session = pipeline.prepare(asked)
-    jobs = pipeline.retrain(session)
+    jobs = retrain(session)
     # Per model 2 estimators x 2 modes; shared by both: 2 controls x 2 modes and the reference.
     assert len(jobs) == 2 * 2 * 2 + 2 * 2 + 1
     assert session.store.results()["mode"].value_counts().to_dict() == {"roar": 7, "kar": 6}

@@ -17,22 +17,23 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from roar import pipeline
-from roar.analysis.agreement import agreement as order_agreement
 from roar.analysis.figures import agreement_heatmap, render
-from roar.analysis.figures.ranking_agreement import shown
 from roar.analysis.frames import COLUMNS
-from roar.analysis.ranking_agreement import agreements
+from roar.analysis.stability import agreement as order_agreement
 from roar.datasets.degradation import replaced_count
 from roar.errors import AnalysisError, EstimatorError, ExperimentError
 from roar.experiment import load_experiment
-from roar.integrity import damages
-from roar.jobs.similarity import averages, chance, every_two, images_at_a_time, inner_thresholds, one_by_one
-from roar.merging import merge
-from roar.ranking_agreement import COLUMNS as OWN
-from roar.reporting import one_table, write_agreement
-from roar.shards import read_ranks
-from roar.status import read_status
-from roar.store import open_store
+from roar.metrics.agreement.figures import shown
+from roar.metrics.agreement.frames import COLUMNS as OWN
+from roar.metrics.agreement.summary import agreements
+from roar.metrics.agreement.tasks import agreement as measure_agreement
+from roar.metrics.similarity import averages, chance, every_two, images_at_a_time, inner_thresholds, one_by_one
+from roar.report.files import one_table, write_agreement
+from roar.store.integrity import damages
+from roar.store.merge import merge
+from roar.store.shards import read_ranks
+from roar.store.status import read_status
+from roar.store.store import open_store
 
 THRESHOLDS = (10.0, 30.0, 90.0)
 
@@ -132,7 +133,7 @@ def finished(store: Path, compute: dict[str, Any] | None = None, **estimators: A
     tables = {**SMALL, "estimators": {**SMALL["estimators"], **estimators}, "store": str(store),
               "compute": compute or {"executor": "serial"}}
     session = pipeline.prepare(load_experiment(None, tables))
-    pipeline.agreement(session)
+    measure_agreement(session)
     return session
 
 
@@ -186,9 +187,9 @@ def test_other_shards_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_who_asks_in_another_order_finds_it_done(session: pipeline.Session) -> None:
-    before = pipeline.agreement(session)
+    before = measure_agreement(session)
     again = finished(Path(session.store.location), names=["random-bernoulli", "random", "gradient", "vargrad"])
-    assert sorted(pipeline.agreement(again)) == sorted(before)
+    assert sorted(measure_agreement(again)) == sorted(before)
     assert len(list(Path(session.store.location).rglob("agreement/**/manifest.json"))) == 3
 
 
@@ -217,7 +218,7 @@ def test_one_ranking_has_nothing_to_agree_with(tmp_path: Path) -> None:
     tables = {**SMALL, "model": [{}], "estimators": {"names": ["random"]}, "store": str(tmp_path / "store"),
               "compute": {"executor": "serial"}}
     with pytest.raises(ExperimentError, match=r"there is one, by random; ask for two estimators"):
-        pipeline.agreement(pipeline.prepare(load_experiment(None, tables)))
+        measure_agreement(pipeline.prepare(load_experiment(None, tables)))
 
 
 def test_the_command_prints_correlations_and_writes_table_and_figure(roar: Callable[..., Any], tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from roar.experiment import Recipe, RetrainSettings, load_recipe, recipe_names
+from roar.experiment import RetrainSettings
+from roar.recipes import Recipe, load_recipe, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())

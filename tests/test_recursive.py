@@ -14,22 +14,25 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roar import pipeline, plan
+from roar import pipeline
 from roar.datasets.degradation import replaced_count, replaced_mask
 from roar.datasets.statistics import channel_mean, normalisation
 from roar.errors import EstimatorError, ExperimentError, TrainingError
 from roar.estimators import rank_images
 from roar.estimators.ranks import accumulated
 from roar.experiment import Experiment, load_experiment
-from roar.files import LocalFiles
-from roar.jobs import recursion
-from roar.jobs.evaluation import evaluate
-from roar.jobs.job import Job
 from roar.jobs.stage import Desk
-from roar.jobs.training import train
+from roar.jobs.training.evaluation import evaluate
+from roar.jobs.training.loop import train
+from roar.metrics.deletion.tasks import delete
+from roar.metrics.retraining import plan as jobs_plan
+from roar.metrics.retraining import recursive as recursion
+from roar.metrics.retraining.job import Job
+from roar.metrics.retraining.tasks import retrain
 from roar.models import create
-from roar.pipeline import Session
-from roar.seeds import derive
+from roar.pipeline import Session, plan
+from roar.seeds.streams import derive
+from roar.store.local import LocalFiles
 
 SMALL: dict[str, Any] = {
     "source": {"limit_train": 100, "limit_test": 50},
@@ -50,7 +53,7 @@ def asked(store: Path, **changes: Any) -> Experiment:
 
 def retrained(store: Path, **changes: Any) -> Session:
     session = pipeline.prepare(asked(store, **changes))
-    pipeline.retrain(session)
+    retrain(session)
     return session
 
 
@@ -66,7 +69,7 @@ def planned(tmp_path: Path, **changes: Any) -> dict[tuple[str, float, int], Job]
     facts = {"weights": "w", "normalise_mean": [0.5], "normalise_std": [0.5]}
     rankings = [plan.ranking(session.experiment, session.source, name, session.models[0], "w")
                 for name in session.estimators]
-    jobs = plan.jobs(session.experiment, session.source, session.models[0], rankings, facts)
+    jobs = jobs_plan.jobs(session.experiment, session.source, session.models[0], rankings, facts)
     return {(job.row["estimator"], job.row["threshold"], job.row["seed"]): job for job in jobs
             if job.row["mode"] == "recursive"}
 
@@ -295,7 +298,7 @@ def test_images_that_stream_are_refused_before_anything_is_trained(tmp_path: Pat
     session = pipeline.prepare(asked(tmp_path / "store", compute={"image_budget": 1e-6},
                                      retrain={"window": 40}, train={"window": 40}))
     with pytest.raises(ExperimentError, match=r"in memory.*raise compute\.image_budget or leave the mode out"):
-        pipeline.retrain(session)
+        retrain(session)
     assert not list((tmp_path / "store").glob("models/*"))
 
 
@@ -349,21 +352,21 @@ def test_models_that_share_a_retrainer_share_the_chains(serial: Session, tmp_pat
 def test_what_ranks_once_knows_the_other_modes(modes: list[str], fixed: tuple[str, ...], tmp_path: Path) -> None:
     experiment = asked(tmp_path / "store", degrade={"modes": modes})
     assert experiment.degrade.fixed_modes == fixed
-    assert {mode for _, mode in plan.kinds_of_cells(experiment, "random")} == set(fixed)
-    assert {mode for _, mode in plan.kinds_of_cells(experiment, "gradient")} == set(modes)
+    assert {mode for _, mode in jobs_plan.kinds_of_cells(experiment, "random")} == set(fixed)
+    assert {mode for _, mode in jobs_plan.kinds_of_cells(experiment, "gradient")} == set(modes)
 
 
 def test_the_mask_alone_is_no_cell_of_a_chain(tmp_path: Path) -> None:
     experiment = asked(tmp_path / "store", degrade={"modes": ["roar", "recursive"]},
                        retrain={"controls": ["mask-only"]})
-    assert plan.kinds_of_cells(experiment, "gradient") == [("mean", "roar"), ("mean", "recursive"),
+    assert jobs_plan.kinds_of_cells(experiment, "gradient") == [("mean", "roar"), ("mean", "recursive"),
                                                            ("mask-only", "roar")]
 
 
 def test_deletion_and_written_data_sets_are_of_mode_roar(serial: Session) -> None:
-    from roar.deletion import read_deletion
+    from roar.metrics.deletion.frames import read_deletion
 
-    pipeline.delete(serial)
+    delete(serial)
     assert set(read_deletion(serial.store)["mode"]) == {"roar"}
     folders = pipeline.degrade(serial)
     assert len(folders) == 3 * 3

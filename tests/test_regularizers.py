@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from roar.datasets.statistics import Normalisation
 from roar.errors import ExperimentError, UnknownNameError
-from roar.experiment import Recipe
-from roar.jobs.evaluation import logits
-from roar.jobs.measures import calibration_error, loss_and_accuracy, sparsity, weight_norm
-from roar.jobs.packing import train_packed
-from roar.jobs.penalties import decay_weights, decaying, input_gradient_penalty, weight_penalty
-from roar.jobs.training import train
+from roar.jobs.training.evaluation import logits
+from roar.jobs.training.loop import train
+from roar.jobs.training.measures import calibration_error, loss_and_accuracy, sparsity, weight_norm
+from roar.jobs.training.packing import train_packed
+from roar.jobs.training.penalties import decay_weights, decaying, input_gradient_penalty, weight_penalty
 from roar.models import create, model_kinds, weights_hash
 from roar.models.regularizers import KINDS, Regularizer, parse
+from roar.recipes import Recipe
 
 HALF = Normalisation((0.5,), (0.25,))
 MODELS = [kind.name for kind in model_kinds() if kind.parameters < 2e6 and kind.name != "resnet56"]

@@ -11,14 +11,17 @@ import pytest
 from roar_processes import assert_same
 
 from roar import pipeline
-from roar.compaction import compact, write_compacted
 from roar.errors import DamagedArtefactError, StoreError
 from roar.experiment import load_experiment
-from roar.integrity import damages, missing
-from roar.plans import read_plans
-from roar.results import all_results
-from roar.shards import read_ranks
-from roar.store import MANIFEST, open_store
+from roar.metrics.deletion.tasks import delete
+from roar.metrics.retraining.tasks import retrain
+from roar.store.artefacts import MANIFEST
+from roar.store.compaction import compact, write_compacted
+from roar.store.integrity import damages, missing
+from roar.store.requests import read_plans
+from roar.store.results import all_results
+from roar.store.shards import read_ranks
+from roar.store.store import open_store
 
 SMALL: dict[str, Any] = {
     "source": {"limit_train": 40, "limit_test": 20}, "train": {"epochs": 1, "batch_size": 20},
@@ -30,8 +33,8 @@ SMALL: dict[str, Any] = {
 def made(store: Path, seed: int) -> Path:
     session = pipeline.prepare(load_experiment(None, {**SMALL, "seed": seed, "store": str(store)}))
     pipeline.degrade(session)
-    pipeline.delete(session)
-    pipeline.retrain(session)
+    delete(session)
+    retrain(session)
     return store
 
 

@@ -14,9 +14,9 @@ import pytest
 from roar_processes import assert_same, files_of, finish, start
 
 from roar.errors import StoreError
-from roar.files import LocalFiles
-from roar.integrity import damages
-from roar.store import open_store
+from roar.store.integrity import damages
+from roar.store.local import LocalFiles
+from roar.store.store import open_store
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_store_that_cannot_be_written_is_read(undisturbed: Path, small_disk: P
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
-from roar.files import LocalFiles
+from roar.store.local import LocalFiles
 from roar.errors import StoreError
 files = LocalFiles(sys.argv[2])
 files.write("a/small.bin", b"x" * 100)

@@ -11,14 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from roar.catalogue import entries
 from roar.errors import ExperimentError, RoarError, UsageError
 from roar.experiment import Experiment, load_experiment
-from roar.integrity import damages, missing
-from roar.results import COLUMNS, read_result, read_results, result_file
-from roar.sealed import seal, unseal
-from roar.status import read_status
-from roar.store import FORMAT, MANIFEST, Store, file_entry, key_of, manifest_bytes, open_store
+from roar.store.artefacts import FORMAT, MANIFEST, file_entry, key_of, manifest_bytes
+from roar.store.catalogue import entries
+from roar.store.integrity import damages, missing
+from roar.store.results import COLUMNS, read_result, read_results, result_file
+from roar.store.sealed import seal, unseal
+from roar.store.status import read_status
+from roar.store.store import Store, open_store
 
 numbers = st.integers() | st.integers(min_value=10**300, max_value=10**301) | st.floats()
 scalars = st.none() | st.booleans() | numbers | st.text(max_size=20)

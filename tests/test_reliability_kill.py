@@ -15,9 +15,9 @@ import psutil
 import pytest
 from roar_processes import JOBS, assert_same, files_of, finish, kill, rows_of, start, wait_for
 
-from roar.cleaning import waste
-from roar.integrity import damages, missing
-from roar.store import open_store
+from roar.store.clean import waste
+from roar.store.integrity import damages, missing
+from roar.store.store import open_store
 
 KILLS = 30
 STAGES = ("train", "rank", "retrain", "delete", "report")
@@ -101,7 +101,7 @@ def test_a_killed_cluster_leaves_a_store_to_go_on_from(undisturbed: Path, tmp_pa
 
 INTERRUPTED = """
 import os, signal, typer
-from roar.options import experiment_options
+from roar.cli.flags import experiment_options
 app = typer.Typer()
 @app.command()
 @experiment_options()

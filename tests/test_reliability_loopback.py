@@ -13,11 +13,11 @@ import pytest
 
 CLUSTER = """
 import json, psutil
-from roar.jobs.ray_environment import prepare
+from roar.jobs.ray.environment import prepare
 prepare()
 import ray
 from roar.experiment import ComputeSettings
-from roar.jobs.ray_cluster import connect
+from roar.jobs.ray.cluster import connect
 connect(ComputeSettings(workers=2))
 @ray.remote
 class Worker:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from roar import compaction
-from roar.compaction import compact, write_compacted
 from roar.errors import DamagedArtefactError, StoreError
-from roar.experiment import Recipe
-from roar.files import LocalFiles
-from roar.results import (
+from roar.recipes import Recipe
+from roar.store.artefacts import key_of
+from roar.store.compaction import compact, write_compacted
+from roar.store.local import LocalFiles
+from roar.store.results import (
     COLUMNS,
     all_results,
     compacted_files,
@@ -25,7 +25,7 @@ from roar.results import (
     result_file,
     single_files,
 )
-from roar.store import key_of
+from roar.store.store import compaction
 
 MANY = 10_000
 ROW = {"source": "digits", "model": "simplecnn", "regularizer": "none", "retrainer": "simplecnn", "estimator": "sobel",

@@ -10,13 +10,14 @@ import pytest
 from object_storage import Faults, environment, failing_proxy, s3_server
 from roar_processes import JOBS, files_of, finish, rows_of, start
 
-from roar import remote_files
-from roar.compaction import compact
 from roar.errors import StoreError
-from roar.integrity import damages, missing
-from roar.merging import merge
-from roar.results import compacted_files, finished_jobs, single_files
-from roar.store import ARTEFACTS, open_store
+from roar.store.artefacts import ARTEFACTS
+from roar.store.compaction import compact
+from roar.store.integrity import damages, missing
+from roar.store.merge import merge
+from roar.store.results import compacted_files, finished_jobs, single_files
+from roar.store.store import open_store
+from roar.store.store import remote as remote_files
 
 pytest.importorskip("moto.server", reason="the S3 server of moto[server] is not installed")
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from roar.compaction import compact
 from roar.errors import UsageError
-from roar.files import LocalFiles, open_files
-from roar.store import MANIFEST, file_entry, key_of, manifest_bytes, open_store
+from roar.store.artefacts import MANIFEST, file_entry, key_of, manifest_bytes
+from roar.store.compaction import compact
+from roar.store.local import LocalFiles
+from roar.store.location import open_files
+from roar.store.store import open_store
 
 PACKAGE = Path(__file__).resolve().parent.parent / "roar"
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
@@ -57,7 +59,7 @@ def test_status_of_a_full_store_imports_nothing_heavy(undisturbed: Path, tmp_pat
     store = tmp_path / "store"
     shutil.copytree(undisturbed, store)
     compact(open_store(str(store)).files, at_least=1)
-    code = ("import sys; from roar.cli import main\n"
+    code = ("import sys; from roar.cli.commands import main\n"
             "try: main()\n"
             "except SystemExit: pass\n"
             "heavy = {'torch', 'ray', 'pandas', 'pyarrow', 'numpy', 'matplotlib', 'captum'} & set(sys.modules)\n"

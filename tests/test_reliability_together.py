@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from roar_processes import JOBS, assert_same, finish, kill, rows_of, start, wait_for
 
-from roar.claims import running
-from roar.cleaning import refuse_while_running
 from roar.errors import StoreError
-from roar.integrity import damages, missing
-from roar.store import open_store
+from roar.store.claims import running
+from roar.store.clean import refuse_while_running
+from roar.store.integrity import damages, missing
+from roar.store.store import open_store
 
 
 def test_four_processes_do_nothing_twice(undisturbed: Path, tmp_path: Path) -> None:

@@ -15,13 +15,14 @@ import pytest
 from roar_processes import JOBS, TOML, assert_same, files_of, rows_of
 from test_store import ROW
 
-from roar.claims import claim
-from roar.files import LocalFiles
 from roar.jobs.stage import Desk
-from roar.plans import read_plans
-from roar.results import read_results, result_file
-from roar.sealed import canonical_json, seal, unseal
-from roar.store import FORMAT, MANIFEST, key_of, open_store
+from roar.store.artefacts import FORMAT, MANIFEST, key_of
+from roar.store.claims import claim
+from roar.store.local import LocalFiles
+from roar.store.requests import read_plans
+from roar.store.results import read_results, result_file
+from roar.store.sealed import canonical_json, seal, unseal
+from roar.store.store import open_store
 
 Roar = Callable[..., Any]
 

@@ -12,8 +12,8 @@ from analysis_results import SIX, TWENTY, synthetic_results, with_controls
 from test_analysis_paper import deletion_of
 
 from roar.analysis.gallery import Gallery, GalleryRow
-from roar.analysis.page import report_page
 from roar.errors import AnalysisError
+from roar.report.page import report_page
 
 ROUGH_NAMES = ["<script>alert(1)</script>", "\"double\" & 'single'", "cat 😀", "שלום עולם", "</style></svg>"]
 PROVENANCE = {

@@ -15,7 +15,7 @@ from analysis_results import SIX, TWENTY, synthetic_results
 from test_analysis_paper import deletion_of
 
 from roar.analysis.gallery import Gallery, GalleryRow
-from roar.analysis.page import report_page
+from roar.report.page import report_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 STILL = {"name": "prefers-reduced-motion", "value": "reduce"}  # a click must not race a smooth scroll

@@ -16,9 +16,10 @@ import pytest
 from analysis_results import SIX, synthetic_results
 
 from roar import open_store
-from roar.reporting import watch, write_report
-from roar.results import result_file
-from roar.store import Store, key_of
+from roar.report.files import watch, write_report
+from roar.store.artefacts import key_of
+from roar.store.results import result_file
+from roar.store.store import Store
 
 Roar = Callable[..., Any]
 
@@ -96,7 +97,7 @@ def test_a_table_goes_through_a_pipe(store: Store, kind: str, read: Callable[[by
 
 
 def test_text_and_markdown_have_no_decoration(store: Store, roar: Roar) -> None:
-    from roar.reporting import one_table
+    from roar.report.files import one_table
 
     assert one_table(store, "curves", "text").startswith(b"source\tmodel\t")
     assert one_table(store, "curves", "markdown").startswith(b"| source | model |")

@@ -16,15 +16,17 @@ from torch import Tensor, nn
 from roar import pipeline
 from roar.datasets.statistics import Normalisation
 from roar.errors import ExperimentError, ModelError
-from roar.experiment import Experiment, Recipe, load_experiment, portable, to_toml
-from roar.jobs import resuming
-from roar.jobs.evaluation import evaluate
-from roar.jobs.feeding import epoch_order
-from roar.jobs.optimising import learning_rate
-from roar.jobs.training import train
+from roar.experiment import Experiment, load_experiment, portable, to_toml
+from roar.jobs.training import resume as resuming
+from roar.jobs.training.batches import epoch_order
+from roar.jobs.training.evaluation import evaluate
+from roar.jobs.training.loop import train
+from roar.jobs.training.optimizer import learning_rate
+from roar.metrics.retraining.tasks import retrain
 from roar.models import create, head, head_only, weights_hash
 from roar.models import registry as models
 from roar.models.regularizers import parse
+from roar.recipes import Recipe
 
 HALF = Normalisation((0.5,), (0.25,))
 SMALL: dict[str, Any] = {
@@ -44,7 +46,7 @@ def experiment(store: Path, variant: str, model: Any = None, pack: int | None = 
 def rows(store: Path, variant: str, **how: Any) -> pd.DataFrame:
     """The results of an experiment, without what differs from run to run."""
     session = pipeline.prepare(experiment(store, variant, **how))
-    jobs = {job.key for job in pipeline.retrain(session)}
+    jobs = {job.key for job in retrain(session)}
     results = session.store.results()
     return results[results["job"].isin(jobs)].drop(columns="train_seconds").reset_index(drop=True)
 
@@ -148,7 +150,7 @@ def test_training_the_head_leaves_all_else_untouched(regularizer: str, optimizer
 
 
 def test_the_penalty_of_a_frozen_filter_is_not_counted() -> None:
-    from roar.jobs.penalties import weight_penalty
+    from roar.jobs.training.penalties import weight_penalty
 
     penalty = weight_penalty(head_only(digits_network(), (1, 8, 8)), parse("group-lasso(1)"))
     assert penalty is not None
@@ -227,7 +229,7 @@ def test_a_rate_near_zero_gives_the_explained_network(variant: str, tmp_path: Pa
 
     monkeypatch.setitem(models._MODELS, "simplecnn", models._Entry(build, "without norms", 4))
     session = pipeline.prepare(experiment(tmp_path / "store", variant, learning_rate=1e-30))
-    pipeline.retrain(session)
+    retrain(session)
     manifest = session.store.manifest(session.models[0].folder)
     assert manifest is not None
     found = session.store.results().query("estimator == 'reference'")["accuracy"].tolist()
@@ -237,11 +239,11 @@ def test_a_rate_near_zero_gives_the_explained_network(variant: str, tmp_path: Pa
 
 def test_a_reference_is_the_explained_network_trained_further(tmp_path: Path) -> None:
     """The row of seed 1 by a training of its own, from the weights in the store and through their normalisation."""
-    from roar.seeds import derive
+    from roar.seeds.streams import derive
 
     model = [{"normalise_mean": [0.3], "normalise_std": [0.6]}]
     session = pipeline.prepare(experiment(tmp_path / "store", "fine-tune", model=model, pack=1))
-    (job,) = [job for job in pipeline.retrain(session) if job.ranking is None and job.row["seed"] == 1]
+    (job,) = [job for job in retrain(session) if job.ranking is None and job.row["seed"] == 1]
     assert session.models[0].settings.normalise_mean == (0.3,)
     own = Normalisation((0.3,), (0.6,))
     network = create("simplecnn", in_channels=1, image_size=8)
@@ -294,7 +296,7 @@ def test_from_scratch_nothing_has_another_key(tmp_path: Path) -> None:
     assert "variant" not in to_toml(default)
     assert portable(default, ()) == portable(named, ())
     session = pipeline.prepare(experiment(tmp_path / "store", "scratch"))
-    jobs = pipeline.retrain(session)
+    jobs = retrain(session)
     assert all("variant" not in job.identity and "weights" not in job.identity for job in jobs)
     assert {job.row["retrainer"] for job in jobs} == {"simplecnn"}
     assert {job.start for job in jobs} == {None}
@@ -330,7 +332,7 @@ def test_without_a_head_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setitem(models._MODELS, "simplecnn", models._Entry(build, "ends in a pooling", 4))
     with pytest.raises(ModelError, match="Sequential has no head"):
-        pipeline.retrain(pipeline.prepare(experiment(tmp_path / "store", "head-only")))
+        retrain(pipeline.prepare(experiment(tmp_path / "store", "head-only")))
     assert not list((tmp_path / "store").glob("models/*"))
 
 

@@ -21,19 +21,22 @@ from roar import pipeline
 from roar.analysis.figures import leaderboard_intervals, render, sanity_curves
 from roar.analysis.frames import COLUMNS
 from roar.analysis.leaderboard import leaderboard
-from roar.analysis.page import report_page
-from roar.analysis.sanity import sanity_verdicts, with_sanity
 from roar.datasets.statistics import normalisation
 from roar.errors import AnalysisError, ExperimentError
 from roar.estimators import rank_images
-from roar.experiment import EstimatorSettings, Experiment, SanitySettings, load_experiment, portable, to_toml
-from roar.integrity import damages
+from roar.experiment import EstimatorSettings, Experiment, load_experiment, portable, to_toml
+from roar.metrics.agreement.tasks import agreement as measure_agreement
+from roar.metrics.sanity.frames import COLUMNS as OWN
+from roar.metrics.sanity.settings import SanitySettings
+from roar.metrics.sanity.tasks import sanity as measure_sanity
+from roar.metrics.sanity.verdict import sanity_verdicts, with_sanity
 from roar.models import create
 from roar.models.layers import Layer, grouped, layers, redraw
-from roar.sanity import COLUMNS as OWN
-from roar.seeds import derive, random_order
-from roar.shards import read_ranks
-from roar.store import open_store
+from roar.report.page import report_page
+from roar.seeds.streams import derive, random_order
+from roar.store.integrity import damages
+from roar.store.shards import read_ranks
+from roar.store.store import open_store
 
 IMAGE = torch.zeros(1, 3, 32, 32)
 
@@ -121,7 +124,7 @@ def opened(store: Path, compute: dict[str, Any] | None = None, **tables: Any) ->
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> pipeline.Session:
     found = opened(tmp_path_factory.mktemp("sanity") / "store")
-    pipeline.sanity(found)
+    measure_sanity(found)
     return found
 
 
@@ -225,7 +228,7 @@ def test_the_network_of_shuffled_labels_is_trained_by_the_usual_recipe_and_says_
     found = network.eval()(norm.apply(torch.from_numpy(train.images))).argmax(1).numpy()
     assert manifest["facts"]["train_accuracy"] == pytest.approx((found == train.labels[order]).mean())
     assert store.sanity()["train_accuracy"].dropna().unique() == pytest.approx(manifest["facts"]["train_accuracy"])
-    from roar.comparison import explained_networks
+    from roar.report.regularizers import explained_networks
 
     assert len(explained_networks(store)) == 1
 
@@ -233,7 +236,7 @@ def test_the_network_of_shuffled_labels_is_trained_by_the_usual_recipe_and_says_
 def test_a_second_run_makes_nothing_and_the_store_is_whole(session: pipeline.Session) -> None:
     root = Path(session.store.location)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file() and "plans" not in path.parts}
-    pipeline.sanity(opened(root))
+    measure_sanity(opened(root))
     after = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file() and "plans" not in path.parts}
     assert before == after
     assert damages(session.store) == []
@@ -241,15 +244,15 @@ def test_a_second_run_makes_nothing_and_the_store_is_whole(session: pipeline.Ses
 
 def test_workers_do_not_change_a_byte(session: pipeline.Session, tmp_path: Path) -> None:
     """Neither of the sanity checks nor of the agreement of rankings."""
-    pipeline.agreement(session)
+    measure_agreement(session)
     store = tmp_path / "store"
     shutil.copytree(session.store.location, store)
     made = [*store.glob("sanity/*/*/labels-*"), *store.glob("sanity/*/*/cascading-3-*"), *store.glob("agreement/*")]
     for folder in made:
         shutil.rmtree(folder)
     on_ray = opened(store, {"executor": "ray", "workers": 2})
-    pipeline.sanity(on_ray)
-    pipeline.agreement(on_ray)
+    measure_sanity(on_ray)
+    measure_agreement(on_ray)
     files = [{path.relative_to(root).as_posix(): path.read_bytes() for kind in ("sanity", "agreement")
               for path in (root / kind).rglob("*.parquet")} for root in (Path(session.store.location), store)]
     assert len(made) == 3
@@ -260,7 +263,7 @@ def test_other_shards_give_the_same_numbers(session: pipeline.Session, tmp_path:
     """Up to float32's rounding, which the number of images in a pass may move."""
     other = opened(tmp_path / "store", estimators={**SMALL["estimators"], "shard_size": 16},
                    sanity={"kinds": ["cascading"], "steps": 1})
-    pipeline.sanity(other)
+    measure_sanity(other)
     mine = other.store.sanity().sort_values(["estimator", "measure", "threshold"])
     theirs = session.store.sanity().query("kind == 'cascading' and step == 4").sort_values(
         ["estimator", "measure", "threshold"])
@@ -270,7 +273,7 @@ def test_other_shards_give_the_same_numbers(session: pipeline.Session, tmp_path:
 
 def test_what_explains_no_network_is_no_part_of_it(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r"sobel, random do not; ask for one, such as --estimator gradient"):
-        pipeline.sanity(opened(tmp_path / "store", estimators={"names": ["sobel", "random"]}))
+        measure_sanity(opened(tmp_path / "store", estimators={"names": ["sobel", "random"]}))
 
 
 def test_an_unknown_kind_is_refused() -> None:
@@ -363,7 +366,7 @@ def test_of_several_numbers_of_steps_the_finest_is_drawn() -> None:
 
 
 def test_the_page_shows_both_or_says_that_they_were_not_done(session: pipeline.Session) -> None:
-    pipeline.agreement(session)
+    measure_agreement(session)
     bare = report_page(synthetic_results())
     assert "The rankings were not compared" in bare
     assert "No sanity checks are here" in bare
@@ -381,7 +384,7 @@ def test_two_settings_of_one_estimator_are_told_apart(tmp_path: Path) -> None:
     for samples in (2, 3):
         found = opened(tmp_path / "store", estimators={"names": ["vargrad"], "samples": samples},
                        sanity={"kinds": ["independent"], "steps": 1})
-        pipeline.sanity(found)
+        measure_sanity(found)
     names = set(open_store(str(tmp_path / "store")).sanity()["estimator"])
     assert len(names) == 2
     assert all(name.startswith("vargrad (") for name in names)

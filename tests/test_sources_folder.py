@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from picture_files import encode, picture, pixels, write_folder
 
-from roar.datasets import folder as folder_module
 from roar.datasets import open_source
+from roar.datasets.sources import folder as folder_module
 from roar.errors import SourceError
 
 

@@ -12,8 +12,8 @@ from picture_files import encode, picture, pixels, write_folder
 from PIL import Image
 
 from roar.datasets import Source, open_source
-from roar.datasets import pictures as pictures_module
-from roar.datasets.pictures import fit
+from roar.datasets.sources import pictures as pictures_module
+from roar.datasets.sources.pictures import fit
 from roar.errors import SourceError
 
 
@@ -47,7 +47,7 @@ def test_grey_among_colour_becomes_colour_and_is_told_once(tmp_path: Path) -> No
 
 
 def test_colour_where_nobody_looked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from roar.datasets import encoded
+    from roar.datasets.sources import encoded
     monkeypatch.setattr(encoded, "SAMPLE", 2)
     grey = encode(picture(0, mode="L"))
     assert source_of(tmp_path, grey, encode(picture(1)), grey).channels == 3

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from roar.datasets import Source, open_source
-from roar.datasets.planted import DEFAULTS, _Images, _Recipe
+from roar.datasets.sources.planted import DEFAULTS, _Images, _Recipe
 from roar.errors import UnknownNameError, UsageError
 
 

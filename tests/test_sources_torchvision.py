@@ -15,7 +15,7 @@ import torchvision.datasets
 from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 
 from roar.datasets import open_source
-from roar.datasets.torchvision_classes import cache_folder
+from roar.datasets.sources.torchvision import cache_folder
 from roar.errors import SourceError
 
 

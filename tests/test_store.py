@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from roar import open_store
 from roar.errors import DamagedArtefactError, StoreError
-from roar.results import COLUMNS, finished_jobs, read_result, result_file
-from roar.sealed import seal
-from roar.shards import read_ranks, read_shard, shard_bytes, shard_name, whole_shard
-from roar.store import FORMAT, MANIFEST, Store, file_entry, key_of, manifest_bytes, read_sealed
+from roar.store.artefacts import FORMAT, MANIFEST, file_entry, key_of, manifest_bytes
+from roar.store.results import COLUMNS, finished_jobs, read_result, result_file
+from roar.store.sealed import read_sealed, seal
+from roar.store.shards import read_ranks, read_shard, shard_bytes, shard_name, whole_shard
+from roar.store.store import Store
 
 ROW = {"source": "digits", "model": "simplecnn", "regularizer": "none", "retrainer": "simplecnn", "estimator": "sobel",
        "mode": "roar", "fill": "mean", "threshold": 50.0, "seed": 0, "status": "ok", "accuracy": 0.5, "n_test": 10,

@@ -22,20 +22,24 @@ from torch import Tensor
 from roar import pipeline
 from roar.datasets import Normalisation, Source, open_source
 from roar.datasets.degradation import degrade
-from roar.datasets.fills import FillContext
+from roar.datasets.fills.base import FillContext
 from roar.errors import DamagedArtefactError, ExperimentError, SourceError
-from roar.experiment import Experiment, Recipe, load_experiment
-from roar.jobs import feeding, streaming
-from roar.jobs.evaluation import evaluate
-from roar.jobs.feeding import epoch_order, window_size
+from roar.experiment import Experiment, load_experiment
+from roar.jobs import streaming
 from roar.jobs.images import free_memory, placed
-from roar.jobs.packing import evaluate_packed, train_packed
 from roar.jobs.streaming import Cell, Stream, ahead
-from roar.jobs.training import TrainingLog, train
+from roar.jobs.training import batches as feeding
+from roar.jobs.training.batches import epoch_order, window_size
+from roar.jobs.training.evaluation import evaluate
+from roar.jobs.training.loop import TrainingLog, train
+from roar.jobs.training.packing import evaluate_packed, train_packed
+from roar.metrics.deletion.tasks import delete
+from roar.metrics.retraining.tasks import retrain
 from roar.models import create, weights_hash
 from roar.pipeline import Session
-from roar.seeds import random_order
-from roar.shards import RankFolder, RankReader, shard_bytes, shard_name
+from roar.recipes import Recipe
+from roar.seeds.streams import random_order
+from roar.store.shards import RankFolder, RankReader, shard_bytes, shard_name
 
 COLOUR = Normalisation((0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
 COUNT, WINDOW, SHARD = 70, 32, 16
@@ -120,7 +124,7 @@ def test_a_window_is_uniform_within() -> None:
 
 @pytest.mark.parametrize("window", [None, COUNT, 10 * COUNT])
 def test_a_window_of_everything_is_the_plain_permutation(window: int | None) -> None:
-    from roar.seeds import derive
+    from roar.seeds.streams import derive
 
     found = epoch_order(windowed(window=window), COUNT, seed=1, epoch=2)
     assert np.array_equal(found, random_order(derive(1, "batches"), 2, COUNT))
@@ -258,8 +262,8 @@ def experiment(source: Source, store: Path, **changes: Any) -> Experiment:
 
 def all_stages(session: Session) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, bytes]]:
     """Results, deletion curves, and the bytes of weights, ranks and degraded images."""
-    pipeline.retrain(session)
-    pipeline.delete(session)
+    retrain(session)
+    delete(session)
     pipeline.degrade(session)
     root = Path(session.store.location)
     files = {path.relative_to(root).as_posix(): path.read_bytes()
@@ -286,9 +290,9 @@ def test_ray_workers_read_for_themselves(source: Source, tmp_path: Path, monkeyp
     monkeypatch.setattr(feeding, "BLOCK", 1_000)  # as in the workers
     compute = {"executor": "ray", "workers": 1, "image_budget": 1e-6}
     on_ray = pipeline.prepare(experiment(source, tmp_path / "ray", compute=compute))
-    pipeline.retrain(on_ray)
+    retrain(on_ray)
     serial = pipeline.prepare(experiment(source, tmp_path / "serial"))
-    pipeline.retrain(serial)
+    retrain(serial)
     assert not on_ray.source.train.is_decoded
     found, expected = (session.store.results().drop(columns="train_seconds") for session in (on_ray, serial))
     pd.testing.assert_frame_equal(found, expected)
@@ -301,7 +305,7 @@ def test_without_a_window_the_remedy_is_said(source: Source, tmp_path: Path, sec
                                           compute={"executor": "serial", "image_budget": 1e-6}))
     with pytest.raises(ExperimentError, match=rf"need 0\.000026 GB and the budget is 0\.0000010 GB; set \[{section}\] "
                                               r"window = 35, .* or raise compute\.image_budget"):
-        pipeline.retrain(session)
+        retrain(session)
     assert not list((tmp_path / "store").glob("results/*"))
 
 

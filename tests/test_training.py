@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from roar.datasets import open_source
 from roar.datasets.statistics import Normalisation, normalisation
 from roar.errors import ModelError, TrainingError
-from roar.experiment import Recipe, load_recipe
-from roar.jobs.checkpoint import State
-from roar.jobs.evaluation import affine
-from roar.jobs.training import TrainingLog, evaluate, learning_rate, logits, make_optimizer, train
+from roar.jobs.training.checkpoint import State
+from roar.jobs.training.evaluation import affine
+from roar.jobs.training.loop import TrainingLog, evaluate, learning_rate, logits, make_optimizer, train
 from roar.models import create, weights_bytes, weights_hash
+from roar.recipes import Recipe, load_recipe
 
 HALF = Normalisation((0.5,), (0.25,))
 
@@ -181,7 +181,7 @@ def test_steps_take_the_place_of_epochs() -> None:
 
 def test_the_loop_is_plain_stochastic_gradient_descent() -> None:
     """Against torch's own SGD with the batches written out: Nesterov, weight decay on weights only."""
-    from roar.seeds import derive, random_order
+    from roar.seeds.streams import derive, random_order
 
     recipe, pictures = small(schedule="constant", label_smoothing=0.1), noise()
     network = trained(pictures, recipe, seed=7)[0]
@@ -315,8 +315,9 @@ def test_halves_that_do_not_fit_either_end_the_training() -> None:
 def test_the_row_says_that_batches_went_in_halves() -> None:
     import json
 
-    from roar.jobs.job import Job, Network
-    from roar.jobs.retrain import row_file
+    from roar.jobs.network import Network
+    from roar.metrics.retraining.job import Job
+    from roar.metrics.retraining.worker import row_file
 
     job = Job("0" * 12, Network("simplecnn", "recipe", 10, 1, 8), small(), None, {"seed": 0}, {})
     messages = [json.loads(row_file(job, 9, TrainingLog(3, 12, (), (), 1.0, parts))[1])["row"]["message"]

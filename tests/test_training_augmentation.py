@@ -12,8 +12,8 @@ from torch import Tensor
 
 from roar.datasets.statistics import Normalisation
 from roar.errors import TrainingError
-from roar.experiment import Recipe
-from roar.jobs.augmentation import CROP_AREA, CROP_RATIO, Draws, augmented, draw, padded
+from roar.jobs.training.augmentation import CROP_AREA, CROP_RATIO, Draws, augmented, draw, padded
+from roar.recipes import Recipe
 
 CPU = torch.device("cpu")
 GREY = Normalisation((0.5, 0.2, 0.1), (1.0, 1.0, 1.0))

@@ -11,13 +11,13 @@ from roar.datasets import open_source
 from roar.datasets.degradation import replaced_mask
 from roar.datasets.statistics import Normalisation, normalisation
 from roar.errors import ModelError, TrainingError
-from roar.experiment import Recipe, load_recipe
-from roar.jobs.evaluation import evaluate
-from roar.jobs.packing import evaluate_packed, measured_pack_size, pack, pack_size, train_packed, unpack
-from roar.jobs.training import TrainingLog, train
+from roar.jobs.training.evaluation import evaluate
+from roar.jobs.training.loop import TrainingLog, train
+from roar.jobs.training.packing import evaluate_packed, measured_pack_size, pack, pack_size, train_packed, unpack
 from roar.models import create, weights_hash
 from roar.models.simplecnn import SimpleCNN
-from roar.seeds import random_order
+from roar.recipes import Recipe, load_recipe
+from roar.seeds.streams import random_order
 
 HALF = Normalisation((0.5,), (0.25,))
 

@@ -17,7 +17,7 @@ from roar.analysis.grid import Grid, grids
 from roar.analysis.names import parts
 from roar.analysis.paired import RESAMPLES, Floats, bootstrap_intervals, few_seeds, holm, paired
 from roar.errors import AnalysisError, UnknownNameError
-from roar.seeds import derive
+from roar.seeds.streams import derive
 
 STATISTICS = ("advantage", "std", "n", "ci_low", "ci_high", "p", "p_holm", "note")
 AREA_COLUMNS = (*PANEL, "estimator", "control", *STATISTICS, "boot_low", "boot_high", "thresholds")

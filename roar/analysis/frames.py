@@ -9,7 +9,8 @@ from typing import Literal
 
 import pandas as pd
 
-from roar.analysis import agreement, beyond, classes, contrasts, faithfulness, leaderboard, paper, ranks
+from roar.analysis import beyond, classes, contrasts, faithfulness, leaderboard, paper, ranks
+from roar.analysis import stability as agreement
 from roar.analysis.curves import CELL, RESULT_COLUMNS, checked, curves, in_order
 from roar.analysis.names import order
 from roar.analysis.tables import accuracy_table, plain_table

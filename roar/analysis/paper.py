@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from roar.analysis.agreement import correlations
 from roar.analysis.contrasts import area_tests
 from roar.analysis.curves import PANEL, curves
-from roar.analysis.deletion import DELETION_PANEL, deletion_areas
 from roar.analysis.grid import Grid, grids
 from roar.analysis.leaderboard import verdicts
 from roar.analysis.names import REFERENCE, paper_name, parts
+from roar.analysis.stability import correlations
 from roar.analysis.tables import in_points
+from roar.metrics.deletion.areas import DELETION_PANEL, deletion_areas
 
 DATASETS = ("imagenet", "food101", "birdsnap")
 BESIDE_COLUMNS = (*PANEL, "estimator", "published_as", "threshold", "mean", "ci_low", "ci_high", *DATASETS)

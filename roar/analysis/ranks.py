@@ -17,7 +17,7 @@ from roar.analysis.curves import PANEL
 from roar.analysis.grid import Grid, grids, mean_over_thresholds
 from roar.analysis.paired import CONFIDENCE, RESAMPLES, Floats, few_seeds
 from roar.errors import AnalysisError
-from roar.seeds import derive
+from roar.seeds.streams import derive
 
 RANK_COLUMNS = (*PANEL, "estimator", "mean_accuracy", "rank", "rank_low", "rank_high", "n", "note")
 

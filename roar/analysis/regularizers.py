@@ -23,7 +23,7 @@ from roar.analysis.paired import Floats, bootstrap_intervals, few_seeds, holm, p
 from roar.analysis.shared import with_shared
 from roar.analysis.tables import in_points
 from roar.errors import AnalysisError
-from roar.seeds import derive
+from roar.seeds.streams import derive
 
 NONE = "none"
 CONTROLS = ("random", "sobel")

@@ -8,7 +8,7 @@ from math import floor, isfinite
 import torch
 from torch import Tensor
 
-from roar.datasets.fills import FillContext, find_fill
+from roar.datasets.fills.base import FillContext, find_fill
 from roar.errors import SourceError, UnknownNameError, UsageError
 
 MODES = ("roar", "kar")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from roar.seeds import derive, random_order
+from roar.seeds.streams import derive, random_order
 
 
 def stratified(labels: np.ndarray, size: int | None, seed: int, purpose: str) -> np.ndarray:

@@ -149,10 +149,10 @@ class SourceKind:
         return f"{self.name}:{self.argument}" if self.argument_required else f"{self.name}[:{self.argument}]"
 
 
-_TORCHVISION = "roar.datasets.torchvision_classes"
+_TORCHVISION = "roar.datasets.sources.torchvision"
 _KINDS = {kind.name: kind for kind in (
     SourceKind("digits", "scikit-learn's 1,797 handwritten digits, 1x8x8, 10 classes; offline",
-               "roar.datasets.digits:open_digits"),
+               "roar.datasets.sources.digits:open_digits"),
     SourceKind("cifar10", "60,000 photographs, 3x32x32, 10 classes; downloaded",
                f"{_TORCHVISION}:open_cifar10"),
     SourceKind("cifar100", "60,000 photographs, 3x32x32, 100 classes; downloaded",
@@ -161,13 +161,13 @@ _KINDS = {kind.name: kind for kind in (
     SourceKind("fashion-mnist", "70,000 pieces of clothing, 1x28x28, 10 classes; downloaded",
                f"{_TORCHVISION}:open_fashion_mnist"),
     SourceKind("parquet", "Hugging Face's image layout: train-*.parquet and test-*.parquet",
-               "roar.datasets.parquet:open_parquet", "PATH"),
+               "roar.datasets.sources.parquet:open_parquet", "PATH"),
     SourceKind("folder", "pictures in train/CLASS/ and test/CLASS/ (or val/CLASS/)",
-               "roar.datasets.folder:open_folder", "PATH"),
+               "roar.datasets.sources.folder:open_folder", "PATH"),
     SourceKind("planted", "made images whose class lies in known pixels, e.g. planted:size=16,classes=4; offline",
-               "roar.datasets.planted:open_planted", "OPTIONS", argument_required=False),
+               "roar.datasets.sources.planted:open_planted", "OPTIONS", argument_required=False),
     SourceKind("hooker-toy", "the 16-dimensional linear task of Hooker et al. 2019, 1x4x4, 2 classes; offline",
-               "roar.datasets.hooker_toy:open_hooker_toy", "OPTIONS", argument_required=False),
+               "roar.datasets.sources.hooker_toy:open_hooker_toy", "OPTIONS", argument_required=False),
 )}
 
 

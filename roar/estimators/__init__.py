@@ -1,21 +1,11 @@
 """Estimators: functions that give every pixel of an image a score for a class, and the ranks made of it.
 
-Importing a method's file registers it; to add a method, write one file and add its name below.
+A method is one file of :mod:`roar.estimators.methods`; its import registers it.
 """
 
 from __future__ import annotations
 
-from roar.estimators import (  # noqa: F401  (imported to be registered, in the order they are listed in)
-    deeplift,
-    gradient,
-    guided_backprop,
-    input_x_gradient,
-    integrated_gradients,
-    oracle,
-    random_ranks,
-    sobel,
-    surrogate,
-)
+from roar.estimators import methods  # noqa: F401  (imported to be registered)
 from roar.estimators.ranking import NO_TARGET, RankedImages, rank_images
 from roar.estimators.registry import (
     CONTROL,

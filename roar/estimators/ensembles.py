@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from roar.estimators.papers import ROAR, Paper
+from roar.registry import ROAR, Paper
 
 if TYPE_CHECKING:
     from torch import Tensor

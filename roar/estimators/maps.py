@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roar.estimators.family import Normalisation, Task, family_scores
-from roar.estimators.oracle import checked_truth
+from roar.estimators.methods.matched_spectrum import checked_spectrum, surrogate_ranks
+from roar.estimators.methods.oracle import checked_truth
 from roar.estimators.registry import Control, Explainer, Oracle, Surrogate, find, resolve
-from roar.estimators.surrogate import checked_spectrum, surrogate_ranks
 from roar.estimators.untouched import untouched
 from roar.experiment import EstimatorSettings
 

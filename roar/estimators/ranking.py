@@ -16,16 +16,16 @@ import numpy as np
 
 from roar.errors import EstimatorError
 from roar.estimators.family import Normalisation, Task, family_scores, passes_per_image
+from roar.estimators.methods.matched_spectrum import checked_spectrum, surrogate_ranks
+from roar.estimators.methods.oracle import checked_truth
 from roar.estimators.network_checks import check_classes, checked_logits
-from roar.estimators.oracle import checked_truth
 from roar.estimators.ranks import rank_scores, rank_type
 from roar.estimators.registry import Control, Explainer, Oracle, Surrogate, find, resolve
 from roar.estimators.rows import rows_that_fit
-from roar.estimators.surrogate import checked_spectrum, surrogate_ranks
 from roar.estimators.units import pixels_ranked
 from roar.estimators.untouched import untouched
 from roar.experiment import EstimatorSettings
-from roar.seeds import derive
+from roar.seeds.streams import derive
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roar.seeds import random_words
+from roar.seeds.streams import random_words
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from roar.errors import UnknownNameError, UsageError
 from roar.estimators.ensembles import MEMBERS, Member
-from roar.estimators.papers import Paper
 from roar.experiment import EstimatorSettings
+from roar.registry import Paper
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from roar.errors import UsageError
 from roar.experiment import ComputeSettings
-from roar.jobs.ray_environment import prepare
+from roar.jobs.ray.environment import prepare
 from roar.jobs.stage import Stage, Watcher
-from roar.store import Store
+from roar.store.store import Store
 
 
 def run(stage: Stage, compute: ComputeSettings, store: Store, watcher: Watcher) -> None:
@@ -23,7 +23,7 @@ def run(stage: Stage, compute: ComputeSettings, store: Store, watcher: Watcher) 
     else:
         prepare(compute.address)
         try:
-            from roar.jobs.ray_tune import run_stage
+            from roar.jobs.ray.tune import run_stage
         except ModuleNotFoundError as error:
             if (error.name or "").split(".")[0] != "ray":
                 raise

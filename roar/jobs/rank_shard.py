@@ -14,12 +14,12 @@ from roar.datasets import Normalisation
 from roar.estimators import TRUTH, find, rank_images
 from roar.experiment import EstimatorSettings
 from roar.jobs.images import Images, Statistics, read_images, read_statistics
-from roar.jobs.job import Network
+from roar.jobs.network import Network
 from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.streaming import part
 from roar.jobs.train_model import build
-from roar.shards import shard_bytes, shard_name
-from roar.store import file_entry
+from roar.store.artefacts import file_entry
+from roar.store.shards import shard_bytes, shard_name
 
 
 @dataclass(frozen=True)

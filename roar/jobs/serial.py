@@ -7,7 +7,7 @@ from typing import Any
 
 from roar.experiment import ComputeSettings
 from roar.jobs.stage import Stage, Watcher, perform
-from roar.store import Store
+from roar.store.store import Store
 
 
 def run_stage(stage: Stage, compute: ComputeSettings, store: Store, watcher: Watcher) -> None:

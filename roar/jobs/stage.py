@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from roar.claims import claim
 from roar.errors import RoarError, StoreError
-from roar.files import Files
-from roar.results import FOLDER as RESULTS
-from roar.results import is_done
-from roar.store import Store
+from roar.store.claims import claim
+from roar.store.files import Files
+from roar.store.results import FOLDER as RESULTS
+from roar.store.results import is_done
+from roar.store.store import Store
 
 Tell = Callable[[float, str], None]
 """``tell(share, text)``: which share of the task is done, 0 to 1, and a word about it."""

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from roar.datasets import Split
 from roar.datasets.degradation import degrade
-from roar.datasets.encoded import BLOCK
-from roar.datasets.fills import FillContext
-from roar.shards import RankReader
+from roar.datasets.fills.base import FillContext
+from roar.datasets.sources.encoded import BLOCK
+from roar.store.shards import RankReader
 
 T = TypeVar("T")
 U = TypeVar("U")

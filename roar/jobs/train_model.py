@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from roar import models
 from roar.datasets import Normalisation
 from roar.errors import ModelError
-from roar.experiment import Recipe
 from roar.jobs.images import Images, Statistics, read_images, read_statistics
-from roar.jobs.job import Network
-from roar.jobs.measures import calibration_error, loss_and_accuracy, sparsity, weight_norm
-from roar.jobs.resuming import Curve, train_resumably
+from roar.jobs.network import Network
 from roar.jobs.stage import Desk, Product, Shared
-from roar.jobs.training import TrainingLog, evaluate, logits
+from roar.jobs.training.loop import TrainingLog, evaluate, logits
+from roar.jobs.training.measures import calibration_error, loss_and_accuracy, sparsity, weight_norm
+from roar.jobs.training.resume import Curve, train_resumably
 from roar.models.regularizers import parse
-from roar.seeds import derive, random_order
-from roar.store import MANIFEST, file_entry, manifest_bytes
+from roar.recipes import Recipe
+from roar.seeds.streams import derive, random_order
+from roar.store.artefacts import artefact_files
 
 WEIGHTS = "weights.safetensors"
 HISTORY = "history.parquet"
@@ -85,9 +85,8 @@ class Trainer:
             **(self._fitted(network, work, normalisation) if work.shuffled else {}),
         }
         files = {WEIGHTS: models.weights_bytes(network.state_dict()), HISTORY: _history(log, on_test)}
-        entries = {name: file_entry(data) for name, data in files.items()}
-        manifest = manifest_bytes("model", work.identity, entries, {**facts, "device": self.device})
-        return Product({f"{work.folder}/{name}": data for name, data in {**files, MANIFEST: manifest}.items()}, facts)
+        return Product(artefact_files("model", work.folder, work.identity, files, {**facts, "device": self.device}),
+                       facts)
 
     def _trained(self, work: TrainModel, normalisation: Normalisation,
                  desk: Desk) -> tuple[nn.Module, TrainingLog, list[list[float]]]:

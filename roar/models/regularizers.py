@@ -5,7 +5,7 @@
     l2(1e-5)+dropout(0.3)           exactly these; the recipe's own do not come on top
     recipe+dropout(0.3)             these besides the recipe's own
 
-The formulas are in :data:`KINDS`; ``roar.jobs.penalties`` computes them. w runs over the weights of two or more
+The formulas are in :data:`KINDS`; ``roar.jobs.training.penalties`` computes them. w runs over the weights of two or more
 dimensions, so norms and biases are never penalised.
 """
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from roar.errors import ExperimentError, UnknownNameError
 
 if TYPE_CHECKING:
-    from roar.experiment import Recipe
+    from roar.recipes import Recipe
 
 RECIPE, NONE = "recipe", "none"
 DROPOUT, SMOOTHING, DECAY = "dropout", "label-smoothing", "weight-decay"

@@ -17,11 +17,10 @@ import numpy as np
 from roar.datasets import Normalisation
 from roar.datasets.statistics import channel_mean, histogram, mean_of, normalisation, normalisation_of
 from roar.errors import DamagedArtefactError, ExperimentError
-from roar.experiment import Recipe
 from roar.pipeline.session import Session
-from roar.sealed import seal
-from roar.shards import rank_folder, read_ranks
-from roar.store import read_sealed
+from roar.recipes import Recipe
+from roar.store.sealed import read_sealed, seal
+from roar.store.shards import rank_folder, read_ranks
 
 GIGABYTE = 10**9
 SHARE = 0.25  # of the machine's memory, where no budget is given

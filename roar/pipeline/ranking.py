@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from roar import plan
 from roar.datasets import Normalisation
 from roar.errors import EstimatorError
-from roar.files import LocalFiles
 from roar.jobs.stage import Outcome, Stage, Task
+from roar.pipeline import plan
 from roar.pipeline.images import shared_images
+from roar.pipeline.plan import SPLITS, Model, Ranking
 from roar.pipeline.running import execute, running
 from roar.pipeline.session import Session, asked_for, keep_plan
 from roar.pipeline.training import train
-from roar.plan import SPLITS, Model, Ranking
-from roar.shards import rank_blocks, shard_name, whole_shard
-from roar.store import MANIFEST, Store, file_entry, manifest_bytes
+from roar.store.artefacts import MANIFEST, file_entry, manifest_bytes
+from roar.store.local import LocalFiles
+from roar.store.shards import rank_blocks, shard_name, whole_shard
+from roar.store.store import Store
 
 
 @asked_for("rank")
@@ -155,7 +156,7 @@ def spectrum_name(ranking: Ranking) -> str:
 
 def spectrum(session: Session, ranking: Ranking) -> np.ndarray:
     """The mean periodogram of a ranking's training split, float64 ``[planes, H, W]``, shard by shard."""
-    from roar.estimators.surrogate import mean_periodogram
+    from roar.estimators.methods.matched_spectrum import mean_periodogram
 
     source = session.source
     planes = source.channels if session.experiment.estimators.unit == "channel" else 1

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from roar.claims import is_claimed
 from roar.errors import FailureError, StoreError
 from roar.jobs.executor import run as run_stage
-from roar.jobs.stage import Outcome, Stage
+from roar.jobs.stage import Outcome, Stage, Task
 from roar.pipeline.session import Session
 from roar.progress import Bar
-from roar.results import is_done
+from roar.registry import load
+from roar.store.claims import is_claimed
+from roar.store.results import is_done
 
 _WAIT = 0.5  # seconds between looks at what another run holds
 
@@ -92,6 +94,30 @@ def execute(session: Session, stage: Stage, watcher: StageWatcher) -> None:
                 session.reporter.say(f"Another run on {session.store.location} is at {len(tasks)} of these tasks; "
                                      "waiting for it.")
             time.sleep(_WAIT)
+
+
+def make(session: Session, title: str, unit: str, tasks: Sequence[Task], worker: str,
+         shared: Callable[[Sequence[Task]], Mapping[str, Callable[[], Any]]],
+         failure: type[FailureError] = FailureError, cpus: float | None = None) -> list[str]:
+    """Make those artefacts of a stage that are missing; each task's key is the folder of its artefact.
+
+    Args:
+        unit: of the progress bar, a task's in the plural.
+        worker: ``module:function`` that opens one, imported when there is something to do.
+        shared: loaders of what the workers read, for the tasks that are missing.
+        failure: raised with the reason of the first task that failed, after the others are done.
+        cpus: threads of a task; ``None``: ``compute.cpus_per_job``.
+
+    Returns:
+        the folders of all tasks.
+    """
+    missing = [task for task in tasks if session.store.manifest(task.key) is None]
+    if missing:
+        with running(session, title, len(missing), unit) as watcher:
+            cpus = session.experiment.compute.cpus_per_job if cpus is None else cpus
+            execute(session, Stage(title, load(worker), shared(missing), missing, cpus), watcher)
+        watcher.raise_first(failure)
+    return [task.key for task in tasks]
 
 
 @contextmanager

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from types import MappingProxyType
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from roar import plan
 from roar.datasets import Source, open_source
 from roar.errors import ModelError
 from roar.experiment import Experiment, portable
-from roar.jobs.job import Job
-from roar.plan import Model
-from roar.plans import JOB, STAGES, Plan, write_plan
+from roar.pipeline import plan
+from roar.pipeline.plan import Model
 from roar.progress import Reporter, Silent
-from roar.store import Store, open_store
+from roar.store.requests import JOB, Plan, write_plan
+from roar.store.store import Store, open_store
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,7 +45,7 @@ def prepare(experiment: Experiment, reporter: Reporter | None = None) -> Session
     """
     import pyarrow
 
-    from roar.datasets.fills import find_fill
+    from roar.datasets.fills.base import find_fill
 
     pyarrow.enable_signal_handlers(False)  # Ctrl-C is this program's, also while a file is read
     estimators = plan.check_names(experiment)
@@ -60,7 +60,7 @@ def prepare(experiment: Experiment, reporter: Reporter | None = None) -> Session
                    reporter or Silent())
 
 
-def asked_for(stage: str) -> Callable[[Callable[Concatenate[Session, P], T]], Callable[Concatenate[Session, P], T]]:
+def asked_for(stage: str, *, kept: bool = True) -> Callable[[Callable[Concatenate[Session, P], T]], Callable[Concatenate[Session, P], T]]:
     """Keep in the store that a stage was asked for, before anything is made."""
     def decorate(run: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Session, P], T]:
         @functools.wraps(run)
@@ -69,7 +69,7 @@ def asked_for(stage: str) -> Callable[[Callable[Concatenate[Session, P], T]], Ca
                 return run(session, *arguments, **named)
             session.stage = stage
             try:
-                if stage in STAGES:
+                if kept:
                     keep_plan(session, stage)
                 return run(session, *arguments, **named)
             finally:
@@ -78,13 +78,14 @@ def asked_for(stage: str) -> Callable[[Callable[Concatenate[Session, P], T]], Ca
     return decorate
 
 
-def keep_plan(session: Session, stage: str, artefacts: Sequence[str] = (), jobs: Sequence[Job] = ()) -> None:
+def keep_plan(session: Session, stage: str, artefacts: Sequence[str] = (),
+              rows: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> None:
     """Keep what is asked for and what it makes, so that `roar status` can tell what is missing without the source."""
     if session.stage == stage:
         asked = portable(session.experiment, session.estimators)
-        cells = {job.key: [job.row[column] for column in JOB] for job in jobs}
-        source, compute = session.source, session.experiment.compute.model_dump(mode="json")
-        write_plan(session.store, Plan(stage, source.name, source.fingerprint, source.class_names, asked, compute,
+        cells = {key: [row[column] for column in JOB] for key, row in rows.items()}
+        source = session.source
+        write_plan(session.store, Plan(stage, source.name, source.fingerprint, source.class_names, asked,
                                        tuple(artefacts), cells))
 
 

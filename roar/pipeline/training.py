@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from roar.errors import ModelError
-from roar.jobs.stage import Stage, Task
+from roar.jobs.stage import Task
 from roar.pipeline.images import check_window, shared_images
-from roar.pipeline.running import execute, running
+from roar.pipeline.plan import Model
+from roar.pipeline.running import make
 from roar.pipeline.session import Session, asked_for, keep_plan
-from roar.plan import Model
-from roar.store import MANIFEST
+from roar.store.artefacts import MANIFEST
 
 _SMALL = 16 * 16  # pixels
 
@@ -35,7 +35,7 @@ def train_missing(session: Session, models: Sequence[Model], title: str = "train
     store, experiment = session.store, session.experiment
     missing = [model for model in models if store.manifest(model.folder) is None]
     if missing:
-        from roar.jobs.train_model import TrainModel, open_worker
+        from roar.jobs.train_model import TrainModel
 
         check_window(session, [model.recipe for model in missing if model.settings.weights is None], "train")
 
@@ -44,10 +44,8 @@ def train_missing(session: Session, models: Sequence[Model], title: str = "train
             model.recipe, _absolute(model.settings.weights),
             model.settings.normalise_mean, model.settings.normalise_std, shuffled), (f"{model.folder}/{MANIFEST}",))
             for model in missing]
-        with running(session, title, len(tasks), "models") as watcher:
-            stage = Stage("train", open_worker, shared_images(session), tasks, _training_threads(session))
-            execute(session, stage, watcher)
-        watcher.raise_first(ModelError)
+        make(session, title, "models", tasks, "roar.jobs.train_model:open_worker",
+             lambda missing: shared_images(session), ModelError, _training_threads(session))
     manifests = [store.manifest(model.folder) for model in models]
     return [manifest for manifest in manifests if manifest is not None]
 

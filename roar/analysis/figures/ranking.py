@@ -11,8 +11,8 @@ import pandas as pd
 from roar.analysis.curves import PANEL, panel_title
 from roar.analysis.figures.style import RC, look, new_figure
 from roar.analysis.ranks import CriticalDifference
-from roar.analysis.sanity import DOES_NOT_NOTICE
 from roar.errors import AnalysisError
+from roar.metrics.sanity.verdict import DOES_NOT_NOTICE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ def leaderboard_intervals(board: pd.DataFrame, control: str = "random") -> Figur
 
     Args:
         board: as :func:`roar.analysis.leaderboard` returns it; with a column ``sanity``
-            (:func:`roar.analysis.sanity.with_sanity`) those that do not notice a randomised network are marked.
+            (:func:`roar.metrics.sanity.verdict.with_sanity`) those that do not notice a randomised network are marked.
         control: ``random`` or ``sobel``.
 
     Returns:

@@ -1,0 +1,189 @@
+"""The command line's flags, which the fields of the settings carry.
+
+A flag joins every command that takes its section; a flag given on the command line lies over the key in the file, which
+lies over the default.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import signal
+import sys
+import threading
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+
+from roar.errors import ExperimentError
+from roar.experiment import SECTIONS, Experiment, WithRecipe, load_experiment
+from roar.recipes import Recipe
+from roar.registry import split
+from roar.settings import Flag, flags, section_type, value_type
+
+DEFAULT_FILE = "roar.toml"
+
+
+@dataclass(frozen=True)
+class Option:
+    """A flag of the command line: the section and the key that it sets, and the type of a value."""
+
+    flag: Flag
+    section: str  # "" for the top level
+    key: str
+    kind: type
+
+    @property
+    def parameter(self) -> str:
+        return self.flag.name.lstrip("-").replace("-", "_")
+
+    def convert(self, value: Any) -> Any:
+        """The value for the settings; of a list the words between commas, as numbers where all are."""
+        if self.kind is not list:
+            return value
+        words = split_words(value)
+        return [_number(word) for word in words] if self.key in _NUMBERS else words
+
+
+def split_words(values: Iterable[str]) -> list[str]:
+    """``["a,b", "c(x=1,y=2)"]`` as ``["a", "b", "c(x=1,y=2)"]``."""
+    return [word for value in values for word in split(value)]
+
+
+def whole_numbers(name: str, text: str) -> list[int]:
+    """``"0:3,7"`` as ``[0, 1, 2, 7]``.
+
+    Raises:
+        ExperimentError: the text is something else, or names nothing.
+    """
+    found: list[int] = []
+    for word in text.split(","):
+        first, colon, last = word.strip().partition(":")
+        if not (first.isdigit() and (last.isdigit() if colon else not last)):
+            raise ExperimentError(f"{name} takes whole numbers and ranges such as 3,17 or 0:16, not '{text}'.")
+        found += range(int(first), int(last)) if colon else [int(first)]
+    if not found:
+        raise ExperimentError(f"{name} '{text}' is an empty range; let the second number be the larger one.")
+    return found
+
+
+PANELS = {"source": "Images", "model": "Network to be explained", "train": "Network to be explained",
+          "estimators": "Estimators", "degrade": "Removal", "retrain": "Retraining", "compute": "Where the work runs",
+          "": "Where the work runs"}
+_NUMBERS = ("thresholds", "normalise_mean", "normalise_std")  # the lists of numbers
+
+
+def options() -> list[Option]:
+    """Every flag there is, from the fields of the settings and of the metrics' sections."""
+    found = [Option(flag, "", key, value_type(Experiment, key)) for key, flag in flags(Experiment)]
+    for name in ("source", "model", "train", "estimators", "degrade", "retrain", "compute"):
+        section = section_type(Experiment, name)
+        found += [_option(section, name, key, flag) for key, flag in flags(section)]
+        if issubclass(section, WithRecipe):
+            found += [_option(Recipe, name, key, flag) for key, flag in flags(Recipe)]
+    return found + [_option(section, name, key, flag) for name, section in SECTIONS.items()
+                    for key, flag in flags(section)]
+
+
+def _option(settings: type[BaseModel], section: str, key: str, flag: Flag) -> Option:
+    """The flag of a field; in the section ``train``, whose keys are those of ``retrain``, it begins with ``train``."""
+    name = f"--train-{flag.name.removeprefix('--')}" if section == "train" else flag.name
+    return Option(Flag(name, flag.help), section, key, value_type(settings, key))
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise ExperimentError(f"'{word}' is not a number; give numbers with commas between them.") from None
+
+
+COMMON = ("source", "model", "train", "compute", "")
+
+
+def experiment_options(*sections: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the common flags and those of the sections, and its ``experiment`` as first argument."""
+    taken = [option for option in options() if option.section in (*COMMON, *sections)]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        others = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            config = values.pop("config")
+            given = {option: values.pop(option.parameter) for option in taken}
+            try:
+                with _terminable():
+                    command(_experiment(values.get("file") or config, given), **values)
+            except KeyboardInterrupt as end:
+                print("\nInterrupted; what is finished is kept. Run the same command to resume.", file=sys.stderr)
+                clear_unhandled_interrupt()
+                raise typer.Exit(128 + (signal.SIGTERM if isinstance(end, Terminated) else signal.SIGINT)) from None
+
+        config = inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[
+            Path | None, typer.Option("--config", help=f"Experiment file; default: {DEFAULT_FILE} if there is one.",
+                                      rich_help_panel=PANELS[""])])
+        # inspect.Signature is what typer reads, so the flags need no copy in every command.
+        run.__signature__ = inspect.Signature([*others, *map(_parameter, taken), config])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def clear_unhandled_interrupt() -> None:
+    """Run code made from a string, which resets CPython's flag for a SIGINT that struck such code.
+
+    CPython kills itself by SIGINT at its end where an interrupt left ``exec`` (see ``_PyRun_SimpleString`` and
+    ``_Py_UnhandledKeyboardInterrupt``); ``namedtuple`` executes such a string.
+    """
+    namedtuple("Nothing", "")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which schedulers send some seconds before they kill."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Have SIGTERM end what runs inside as Ctrl-C does."""
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # only there are signals received
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    panel = PANELS.get(option.section, PANELS["estimators"])
+    kind: Any = list[str] if option.kind is list else option.kind
+    made = typer.Option(option.flag.name, help=option.flag.help, rich_help_panel=panel, show_default=False)
+    annotation: Any = Annotated.__class_getitem__((kind | None, made))  # type: ignore[attr-defined]
+    return inspect.Parameter(option.parameter, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _experiment(file: Path | None, given: dict[Option, Any]) -> Experiment:
+    overrides: dict[str, Any] = {}
+    for option, value in given.items():
+        if value is None or value == []:
+            continue
+        if option.section:
+            overrides.setdefault(option.section, {})[option.key] = option.convert(value)
+        else:
+            overrides[option.key] = value
+    if file is None and Path(DEFAULT_FILE).is_file():
+        file = Path(DEFAULT_FILE)
+    return load_experiment(file, overrides)

@@ -1,0 +1,104 @@
+"""The commands that look after a store: verify, merge and clean."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from roar.cli.flags import experiment_options
+from roar.errors import UsageError
+from roar.experiment import Experiment
+
+SHOWN = 20  # lines of a kind
+
+
+@experiment_options()
+def verify(
+    experiment: Experiment,
+    repair: Annotated[bool, typer.Option("--repair", help="Remove what is damaged, and make again what is missing of "
+                                                          "all that was asked for.")] = False,
+) -> None:
+    """Read every byte of the store: is it what was written, and is everything there that was asked for?"""
+    from roar.cli.terminal import Terminal
+    from roar.metrics.repair import remake, remove_damage
+    from roar.store.claims import running
+    from roar.store.integrity import damages, missing
+    from roar.store.location import open_files
+    from roar.store.store import Store
+
+    store = Store(open_files(experiment.store))  # not open_store, which refuses one whose description is damaged
+    if not (store.exists or store.holds_anything):
+        raise UsageError(f"There is no store at '{experiment.store}'; give the path or URL of one with --store.")
+    found = damages(store)
+    _print([f"damaged: {damage.path} {damage.state}" for damage in found])
+    if repair:
+        remove_damage(store, found)
+        asked = experiment.compute.model_dump(mode="json", include=experiment.compute.model_fields_set)
+        unknown = remake(store, asked, Terminal())
+        _print([f"not made again: plan {lost.plan.key} asks for '{lost.plan.stage}', which this roar does not know"
+                for lost in unknown])
+        store = Store(open_files(experiment.store))
+        print(f"repaired: {len(found)} damaged files of {store.location}")
+        found = damages(store)
+    elif found:
+        print("`roar verify --repair` removes what is damaged and makes it again.")
+        sys.exit(1)
+    lost = missing(store)
+    _print([f"missing: {folder}" for plan in lost for folder in plan.artefacts])
+    _print([f"missing: training {key} {' '.join(map(str, plan.plan.jobs[key]))}" for plan in lost for key in plan.jobs])
+    at_work = f"; {running(store.files)} tasks are being worked on" if running(store.files) else ""
+    print(f"{store.location}: {len(store.files.list('')):,} files, {len(found)} damaged, "
+          f"{sum(len(plan.artefacts) + len(plan.jobs) for plan in lost):,} missing{at_work}")
+    if found or lost:
+        sys.exit(1)
+
+
+@experiment_options()
+def merge(
+    experiment: Experiment,
+    other: Annotated[str, typer.Argument(metavar="OTHER_STORE", help="Path or URL of the store to bring in.")],
+) -> None:
+    """Bring the finished artefacts and results of another store into this one."""
+    from roar.store.merge import merge as bring_in
+    from roar.store.store import open_store
+
+    done = bring_in(open_store(experiment.store), open_store(other))
+    print(f"{experiment.store}: {done.artefacts} artefacts and {done.results} results came from {other}; "
+          f"{done.here} were here already")
+
+
+@experiment_options()
+def clean(
+    experiment: Experiment,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Finished artefacts or trainings to "
+                                                      "remove too: keys, or folders in the store.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
+) -> None:
+    """Remove unfinished files and orphans; what is finished only when it is named."""
+    from roar.store.clean import named, remove, waste
+    from roar.store.store import open_store
+
+    if dry_run == yes:
+        raise UsageError("`roar clean` takes either --dry-run, to see what would be removed, or --yes, to remove it.")
+    store = open_store(experiment.store)
+    if not store.exists:
+        raise UsageError(f"There is no store at '{experiment.store}'; give the path or URL of one with --store.")
+    found, entries = waste(store), named(store, names or ())
+    _print([f"{item.path}: {item.reason}" for item in found])
+    _print([f"{entry.name} ({entry.kind} {entry.key}): named" for entry in entries])
+    count = len(found)
+    if yes:
+        for item in found:
+            store.files.delete(item.path)
+        count += remove(store, entries)
+    print(f"{store.location}: {count} files {'removed' if yes else 'would be removed'}"
+          + (f", and {len(entries)} artefacts and trainings that are named" if entries and not yes else ""))
+
+
+def _print(lines: list[str]) -> None:
+    print("".join(f"{line}\n" for line in lines[:SHOWN]), end="")
+    if len(lines) > SHOWN:
+        print(f"... and {len(lines) - SHOWN:,} more")

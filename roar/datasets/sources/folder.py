@@ -1,0 +1,104 @@
+"""Pictures in folders, as torchvision's ImageFolder has them: ``train/CLASS/*`` and ``test/CLASS/*``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from roar.datasets.source import WholeSource
+from roar.datasets.sources.encoded import EncodedSplit, encoded_source
+from roar.datasets.sources.pictures import Encoded, reading
+from roar.errors import SourceError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+TEST_NAMES = ("test", "val")
+READ_ALL = 20_000  # a larger split is told apart by its files' names, sizes and some of their contents
+SAMPLE = 1_000
+
+
+def open_folder(argument: str, root: str | Path | None, image_size: int | None) -> WholeSource:
+    """Open a folder of pictures. Classes are sorted by name; files are looked for at any depth below them.
+
+    Raises:
+        SourceError: a folder or a picture is missing, empty, broken or does not fit.
+    """
+    try:
+        folder = Path(argument).expanduser().absolute()
+        if not folder.is_dir():
+            raise SourceError(f"There is no folder '{argument}'; give the folder that holds train/ and test/.")
+        train = _find_split(folder, ("train",))
+        test = _find_split(folder, TEST_NAMES)
+        class_names, other = _classes(train), _classes(test)
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: of whom ~ is the home nobody knows
+        raise SourceError(f"'{argument}' cannot be read ({error}); give the folder that holds train/ and test/."
+                          ) from None
+    if class_names != other:
+        differing = sorted(set(class_names) ^ set(other))[0]
+        here, there = (train, test) if differing in class_names else (test, train)
+        raise SourceError(f"Both splits have the same classes, but '{differing}' is in '{here}' and not in "
+                          f"'{there}'; add or remove that folder.")
+    return encoded_source(folder.name, f"folder:{argument}", class_names, _split(train, class_names),
+                          _split(test, class_names), image_size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Files:
+    """The picture files of one split, in the order of their classes and names."""
+
+    folder: Path
+    names: Sequence[str]  # relative to the folder
+
+    def read(self, positions: np.ndarray) -> list[Encoded]:
+        paths = [self.folder / self.names[position] for position in positions]
+        return [Encoded(path, f"'{path}'".__str__) for path in paths]
+
+    def digest(self, positions: np.ndarray) -> bytes:
+        """Of all contents or, where there are many files, of all names and sizes and some contents."""
+        sha256 = hashlib.sha256()
+        contents = positions
+        if len(positions) > READ_ALL:
+            for position in positions:
+                name = Path(self.names[position])
+                size = reading(self.folder / name, lambda path: path.stat().st_size)
+                sha256.update(f"{name.as_posix()}\0{size}\0".encode(errors="surrogateescape"))
+            contents = positions[np.linspace(0, len(positions) - 1, SAMPLE).astype(np.int64)]
+        for position in contents:
+            data = reading(self.folder / self.names[position], Path.read_bytes)
+            sha256.update(len(data).to_bytes(8, "little") + data)
+        return sha256.digest()
+
+
+def _find_split(folder: Path, names: Sequence[str]) -> Path:
+    for name in names:
+        if (folder / name).is_dir():
+            return folder / name
+    wanted = " or ".join(f"'{name}'" for name in names)
+    raise SourceError(f"'{folder}' has no folder {wanted}; put the pictures in train/CLASS/ and test/CLASS/.")
+
+
+def _classes(split: Path) -> tuple[str, ...]:
+    classes = tuple(sorted(entry.name for entry in split.iterdir() if entry.is_dir()))
+    if not classes:
+        raise SourceError(f"'{split}' has no class folders; put the pictures in {split.name}/CLASS/.")
+    return classes
+
+
+def _split(split: Path, class_names: Sequence[str]) -> EncodedSplit:
+    names: list[str] = []
+    labels: list[int] = []
+    for label, class_name in enumerate(class_names):
+        found = sorted(os.path.relpath(os.path.join(place, name), split)  # noqa: PTH118 (a million paths)
+                       for place, _, files in os.walk(split / class_name, followlinks=True)
+                       for name in files if name.lower().endswith(EXTENSIONS))
+        if not found:
+            raise SourceError(f"A class needs at least one picture, but '{split / class_name}' has none "
+                              f"({', '.join(EXTENSIONS)}); add pictures or remove the folder.")
+        names += found
+        labels += [label] * len(found)
+    files = _Files(split, names)
+    return EncodedSplit(np.array(labels, dtype=np.int64), files.read, files.digest)

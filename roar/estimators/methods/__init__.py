@@ -1,0 +1,9 @@
+"""One file per method; importing a file registers it, and importing this package imports every file."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

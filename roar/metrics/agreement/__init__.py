@@ -1,0 +1,21 @@
+"""Agreement: how far two rankings of the same images name the same pixels."""
+
+from __future__ import annotations
+
+from roar.metrics.base import Metric, Table
+from roar.registry import Paper
+
+METRIC = Metric(
+    "agreement", "agreement",
+    "How far the rankings of the test images agree: every two estimators, and networks of other seeds.",
+    Paper("Quantifying the agreement of explanations by rank correlation and overlap of the top pixels",
+          "Krishna, Han, Gu, Wu, Jabbari, Lakkaraju", 2022, "https://arxiv.org/abs/2202.01602"),
+    measure="roar.metrics.agreement.tasks:agreement",
+    tables=(Table("ranking-agreement", "roar.metrics.agreement.frames:read_ranking_agreement",
+                  "a pair of rankings, a measure and a threshold, averaged over the test images", {
+                      "across": "what differs between the two rankings: the `estimators` of one network, or the `seeds` "
+                                "of the network",
+                      "other_model": "the network of the other ranking",
+                      "other_tied_share": "`tied_share` of the other ranking"}),),
+    summary="roar.metrics.agreement.frames:summary",
+    figures="roar.metrics.agreement.figures:figures")

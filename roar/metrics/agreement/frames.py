@@ -1,0 +1,67 @@
+"""The agreement of rankings as it lies in the store, all of it one pandas frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from roar.metrics.summaries import spearman_rows
+from roar.store.frames import read_frames
+from roar.store.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = "metrics/agreement"
+COLUMNS = {
+    "source": "string",
+    "model": "string",  # whose test images' ranking is compared
+    "regularizer": "string",
+    "estimator": "string",
+    "across": "string",  # `estimators` of one model, or `seeds`: one estimator, two models
+    "other_model": "string",
+    "other": "string",  # the other estimator
+    "measure": "string",  # `spearman` over all pixels, or `iou` of the top pixels
+    "threshold": "float64",  # percent of the pixels that are on top; NaN for `spearman`
+    "mean": "float64",  # over images
+    "std": "float64",
+    "n": "int64",  # images
+    "ci_low": "float64",  # 95 % t interval over images
+    "ci_high": "float64",
+    "by_chance": "float64",  # the mean that two independent random rankings have
+    "tied_share": "float64",  # share of pixels whose place among others of the same score was drawn by lot
+    "other_tied_share": "float64",
+    "folder": "string",  # of the artefact
+}
+_KEYS = ["source", "regularizer", "across", "model", "other_model", "estimator", "other", "measure", "threshold"]
+
+
+def read_ranking_agreement(store: Store) -> pd.DataFrame:
+    """One row per pair of rankings, measure and threshold, averaged over the test images.
+
+    Two settings of one estimator have a short key behind their names.
+
+    Raises:
+        DamagedArtefactError: a file is not what was written.
+    """
+    found = read_frames(store, FOLDER, "pairs.parquet", [*COLUMNS, "ranking", "other_ranking"])
+    found = _told_apart(found.drop_duplicates([*_KEYS, "ranking", "other_ranking"]))
+    return found[list(COLUMNS)].astype(COLUMNS).sort_values(_KEYS, ignore_index=True)
+
+
+def _told_apart(found: pd.DataFrame) -> pd.DataFrame:
+    """Names that say which is which where two settings of one estimator were compared."""
+    import pandas as pd
+
+    within = ["source", "regularizer", "model", "estimator"]
+    second = found.drop(columns=[*within[2:], "ranking"]).rename(
+        columns={"other_model": "model", "other": "estimator", "other_ranking": "ranking"})
+    known = pd.concat([found, second])[[*within, "ranking"]].drop_duplicates()
+    keys = set(known[known.duplicated(within, keep=False)]["ranking"])
+    for name, key in (("estimator", "ranking"), ("other", "other_ranking")):
+        found[name] = found[name].where(~found[key].isin(keys), found[name] + " (" + found[key].str[:6] + ")")
+    return found
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """What the command prints: the mean rank correlation of each row, with its interval over images."""
+    return spearman_rows(frame, ["model", "estimator", "other_model", "other"])

@@ -1,0 +1,82 @@
+"""Deletion curves as they lie in the store, all of them one pandas frame."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from roar.store.frames import finished_folders, read_frames
+from roar.store.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = "metrics/deletion"
+COLUMNS = {
+    "source": "string",
+    "model": "string",  # the explained network, which is also the one that is evaluated
+    "regularizer": "string",
+    "estimator": "string",
+    "mode": "string",
+    "fill": "string",
+    "threshold": "float64",  # percent of pixels replaced
+    "accuracy": "float64",  # of the explained network on the degraded test split, 0 to 1
+    "probability": "float64",  # mean softmax probability of the class that was explained
+    "n_test": "int64",
+    "folder": "string",  # of the artefact
+}
+
+
+def read_deletion(store: Store) -> pd.DataFrame:
+    """One row per model, estimator, mode, fill and threshold, without retraining.
+
+    Raises:
+        DamagedArtefactError: a file is not what was written.
+    """
+    frame = read_frames(store, FOLDER, "curves.parquet", list(COLUMNS))
+    keys = ["source", "model", "regularizer", "estimator", "mode", "fill", "threshold"]
+    return frame[list(COLUMNS)].astype(COLUMNS).drop_duplicates(keys).sort_values(keys, ignore_index=True)
+
+
+def read_deletion_images(store: Store, folders: Iterable[str] | None = None) -> Iterator[pd.DataFrame]:
+    """Every test image in every cell, one artefact at a time, so that memory holds no more than one.
+
+    Args:
+        folders: of the artefacts; default: all in the store.
+
+    Yields:
+        For each explained network and estimator a row per mode, threshold and image: ``source``, ``model``,
+        ``regularizer``, ``estimator``, ``mode``, ``fill``, ``index`` (of the image), ``threshold`` (percent),
+        ``correct`` (bool) and ``probability`` (of the class that was explained).
+
+    Raises:
+        DamagedArtefactError: a file is not what was written.
+    """
+    import pandas as pd
+
+    for folder in finished_folders(store, FOLDER) if folders is None else folders:
+        manifest = store.manifest(folder)
+        if manifest is not None:
+            named = {key: manifest["facts"][key] for key in ("source", "model", "regularizer", "estimator")}
+            images = pd.read_parquet(io.BytesIO(store.read_file(folder, "images.parquet")))
+            yield images.assign(**named, fill=manifest["identity"]["fill"])
+
+
+def read_deletion_areas(store: Store) -> pd.DataFrame:
+    """One row per network, estimator, mode, fill and measure: its area, paired with random's image by image."""
+    from roar.metrics.deletion.areas import image_areas
+
+    return image_areas(lambda: read_deletion_images(store))
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """What the command prints: accuracy by threshold, in percent, a row per network, estimator, mode and fill."""
+    import pandas as pd
+
+    rows = frame.assign(threshold=[f"{threshold:g} %" for threshold in frame["threshold"]])
+    names = ["model", "regularizer", "estimator", "mode", "fill"]
+    order = list(dict.fromkeys(rows.sort_values("threshold", key=lambda t: t.str.removesuffix(" %").astype(float))[
+        "threshold"]))
+    wide = rows.pivot_table(index=names, columns="threshold", values="accuracy", sort=False)[order]
+    return pd.DataFrame((100 * wide).round(1).reset_index())

@@ -1,0 +1,59 @@
+"""Deletion curves of every model under every ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from roar.datasets import Source
+from roar.errors import ModelError
+from roar.experiment import Experiment
+from roar.jobs.stage import Task
+from roar.pipeline import plan
+from roar.pipeline.images import shared_images, shared_ranks
+from roar.pipeline.plan import Model, Ranking
+from roar.pipeline.ranking import model_normalisation, rank, weights_loaders
+from roar.pipeline.running import make
+from roar.pipeline.session import Session, asked_for, keep_plan
+from roar.pipeline.training import train
+from roar.store.artefacts import MANIFEST, key_of
+
+
+@asked_for("delete")
+def delete(session: Session) -> list[str]:
+    """The folders of every model's deletion curves, one per ranking, made where they are missing."""
+    from roar.metrics.deletion.worker import Delete
+
+    experiment, settings = session.experiment, session.experiment.degrade
+    tasks = []
+    for ranking in rank(session, ("test",)):
+        for model, manifest in zip(session.models, train(session), strict=True):
+            if ranking.model is not None and ranking.model.folder != model.folder:
+                continue
+            folder, identity = _place(experiment, session.source, model, manifest["facts"]["weights"], ranking)
+            row = {"source": session.source.label, "model": model.label, "regularizer": model.network.regularizer,
+                   "estimator": ranking.estimator}
+            tasks.append(Task(folder, Delete(
+                folder, identity, row, ranking.folder, settings.fixed_modes, settings.fill,
+                tuple(sorted({0.0, *settings.thresholds})), model.folder, model.network,
+                model_normalisation(session, model), experiment.seed), (f"{folder}/{MANIFEST}",)))
+    keep_plan(session, "delete", [task.key for task in tasks])
+
+    def shared(missing: Sequence[Task]) -> Mapping[str, Callable[[], Any]]:
+        ranks = shared_ranks(session, {f"{task.work.ranking}/test" for task in missing})
+        return {**shared_images(session), **weights_loaders(session), **ranks}
+
+    return make(session, "delete", "curves", tasks, "roar.metrics.deletion.worker:open_worker", shared, ModelError)
+
+
+def _place(experiment: Experiment, source: Source, model: Model, weights: str,
+             ranked: Ranking) -> tuple[str, dict[str, Any]]:
+    """Where one model's deletion curves under one ranking lie, and what determines them."""
+    settings = experiment.degrade
+    identity = {"artefact": "deletion", "source": source.fingerprint, "network": asdict(model.network),
+                "weights": weights, **plan.seen_as(model), "ranking": ranked.key, "modes": settings.fixed_modes,
+                "fill": settings.fill, "thresholds": sorted({0.0, *settings.thresholds}),
+                "root_seed": experiment.seed}
+    below = f"{plan.source_folder(source)}/{model.folder.rsplit('/', 1)[-1]}"
+    return f"metrics/deletion/{below}/{ranked.estimator}-{key_of(identity)}", identity

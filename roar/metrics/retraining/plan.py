@@ -1,0 +1,122 @@
+"""Every training that an experiment asks for, with its key; nothing is computed and nothing is read.
+
+    job  <- source, the network retrained, its recipe, the ranking, what is replaced by what, the seed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from roar.datasets import Normalisation, Source
+from roar.experiment import MASK_ONLY, RECURSIVE, SCRATCH, Experiment
+from roar.metrics.retraining.job import Job, Start
+from roar.pipeline import plan
+from roar.pipeline.plan import Model, Ranking
+from roar.store.artefacts import key_of
+
+REFERENCE = "reference"  # the cell that every estimator shares: nothing is replaced
+MATCHED_SPECTRUM = "random-blurred"  # the control with the spectrum of an estimator's rankings
+
+
+def jobs(experiment: Experiment, source: Source, model: Model, rankings: Sequence[Ranking],
+         facts: Mapping[str, Any]) -> list[Job]:
+    """Every training of one explained model: the reference first, then cell by cell.
+
+    Args:
+        facts: of the model's manifest: the hash of its weights, and what normalises its images.
+    """
+    settings = experiment.retrain
+    same = settings.model == "same"
+    name = model.network.name if same else settings.model
+    regularizer = model.network.regularizer if same else settings.regularizer
+    network = plan.network_for(name, regularizer, source)
+    recipe = plan.recipe_for(settings, source, network)
+    common: dict[str, Any] = {"artefact": "job", "source": source.fingerprint, "network": asdict(network),
+                              "recipe": recipe.model_dump(), "root_seed": experiment.seed}
+    start = None
+    if settings.variant != SCRATCH:
+        seen = Normalisation(tuple(facts["normalise_mean"]), tuple(facts["normalise_std"]))
+        start = Start(model.folder, settings.variant, seen)
+        common |= {"variant": settings.variant, "weights": facts["weights"], "normalise_mean": seen.mean,
+                   "normalise_std": seen.std}
+        name = f"{name} ({settings.variant})"
+    protocol = key_of(common)
+    described = {"source": source.label, "model": model.label, "regularizer": model.network.regularizer,
+                 "retrainer": name, "protocol": protocol}
+
+    def job(ranked: Ranking | None, mode: str, fill: str, threshold: float, seed: int) -> Job:
+        cell = {"ranking": ranked.key, "mode": mode, "fill": fill, "threshold": threshold} if ranked else {}
+        identity = {**common, **cell, "seed": seed}
+        row = {**described, "estimator": ranked.estimator if ranked else REFERENCE, "mode": mode, "fill": fill,
+               "threshold": threshold, "seed": seed, "ranking": ranked.key if ranked else ""}
+        return Job(key_of(identity), network, recipe, ranked.folder if ranked else None, row, identity, start)
+
+    def link(ranked: Ranking, fill: str, threshold: float, seed: int) -> Job:
+        """One network of a chain: what it is trained on follows from the networks before it, and from no other."""
+        from roar import estimators
+
+        again = {"artefact": "recursion", "root_seed": experiment.seed,
+                 **estimators.identity(ranked.estimator, experiment.estimators)}
+        steps = [step for step in replacing if step <= threshold]
+        identity = {**common, "recursion": again, "mode": RECURSIVE, "fill": fill, "thresholds": steps, "seed": seed}
+        row = {**described, "estimator": ranked.estimator, "mode": RECURSIVE, "fill": fill, "threshold": threshold,
+               "seed": seed, "ranking": key_of(again)}
+        return Job(key_of(identity), network, recipe, None, row, identity)
+
+    seeds = range(settings.seeds)
+    replacing = [threshold for threshold in experiment.degrade.thresholds if threshold > 0]
+    found = [job(None, "roar", "none", 0.0, seed) for seed in seeds]
+    for ranked in rankings:
+        for fill, mode in kinds_of_cells(experiment, ranked.estimator):
+            for threshold in replacing:
+                found += [link(ranked, fill, threshold, seed) if mode == RECURSIVE else
+                          job(ranked, mode, fill, threshold, seed) for seed in seeds]
+    return found
+
+
+def kinds_of_cells(experiment: Experiment, estimator: str) -> list[tuple[str, str]]:
+    """The fills and modes in which an estimator's pixels are replaced.
+
+    What explains no network would rank the same again, so it has no mode `recursive`: it runs in the other modes, and
+    in `roar` where there are none. The mask alone is a control of rankings that are made once.
+    """
+    settings, again = experiment.degrade, plan.explains(estimator)
+    modes = settings.modes if again else settings.fixed_modes
+    return [(fill, mode) for fill in fills(experiment, estimator) for mode in modes
+            if mode != RECURSIVE or fill == settings.fill]
+
+
+def chains(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
+    """The jobs of mode `recursive`, those of one estimator, fill and seed together by rising threshold."""
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        if job.row["mode"] == RECURSIVE:
+            chain = {key: value for key, value in job.identity.items() if key != "thresholds"}
+            found.setdefault(key_of(chain), []).append(job)
+    return [tuple(sorted(chain, key=lambda job: job.row["threshold"])) for chain in found.values()]
+
+
+def retrained(experiment: Experiment, names: Sequence[str]) -> tuple[str, ...]:
+    """The estimators whose rankings are retrained: those asked for, each that explains a network with its surrogate."""
+    if MATCHED_SPECTRUM not in experiment.retrain.controls:
+        return tuple(names)
+    pairs = [(name, f"{MATCHED_SPECTRUM}({name})") if plan.explains(name) else (name,) for name in names]
+    return tuple(dict.fromkeys(name for pair in pairs for name in pair))
+
+
+def fills(experiment: Experiment, estimator: str) -> tuple[str, ...]:
+    """What replaces an estimator's pixels: the fill asked for, and the mask alone where the image decides it."""
+    from roar.estimators import sees_image
+
+    masks = (MASK_ONLY,) if MASK_ONLY in experiment.retrain.controls and sees_image(estimator) else ()
+    return tuple(dict.fromkeys((experiment.degrade.fill, *masks)))
+
+
+def unique(found: Iterable[Job]) -> list[Job]:
+    """Each job once: models that share a retrainer share its reference and its controls."""
+    first: dict[str, Job] = {}
+    for job in found:
+        first.setdefault(job.key, job)
+    return list(first.values())

@@ -1,0 +1,67 @@
+"""How long an experiment will take, from a few timed steps on random images."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from roar.datasets import Normalisation
+from roar.estimators import rank_images
+from roar.experiment import EstimatorSettings
+from roar.jobs.network import Network
+from roar.jobs.train_model import build
+from roar.jobs.training.loop import train
+from roar.recipes import Recipe
+
+_STEPS = 4
+_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds on this machine's device, with the threads at hand."""
+
+    per_step: float  # of a retraining: one batch forward, backward and applied
+    per_image: float  # of ranking: every estimator asked for, one image
+
+
+def time_steps(network: Network, recipe: Recipe, device: str) -> float:
+    """Seconds of one training step: the time of several less the time of one, so that what happens once drops out."""
+    count = max(2, recipe.batch_size)
+    images, labels = _random_images(network, count)
+    normalisation = _normalisation(network)
+
+    def seconds(steps: int) -> float:
+        body = build(network, seed=0).to(device)
+        started = time.perf_counter()
+        train(body, images.to(device), labels.to(device), recipe.model_copy(update={"steps": steps}), normalisation, 0)
+        return time.perf_counter() - started
+
+    seconds(1)  # the first one loads libraries
+    return max(1e-6, (seconds(1 + _STEPS) - seconds(1)) / _STEPS)
+
+
+def time_ranking(network: Network, names: tuple[str, ...], settings: EstimatorSettings, device: str) -> float:
+    """Seconds of ranking one image by all the estimators."""
+    images, labels = _random_images(network, _IMAGES)
+    body = build(network, seed=0).to(device)
+    planes = network.in_channels if settings.unit == "channel" else 1
+    started = time.perf_counter()
+    rank_images(body, images, labels.numpy(), np.arange(_IMAGES), _normalisation(network), names, settings, 0, "train",
+                device=device, num_classes=network.num_classes, truth=images.numpy()[:, 0] > 127,
+                spectra=dict.fromkeys(names, np.ones((planes, network.image_size, network.image_size))))
+    return (time.perf_counter() - started) / _IMAGES
+
+
+def _random_images(network: Network, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shape = (count, network.in_channels, network.image_size, network.image_size)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return images, torch.arange(count) % network.num_classes
+
+
+def _normalisation(network: Network) -> Normalisation:
+    return Normalisation((0.5,) * network.in_channels, (0.25,) * network.in_channels)

@@ -1,0 +1,26 @@
+"""Sanity checks: does an estimator notice that the network it explains has lost what it learned?"""
+
+from __future__ import annotations
+
+from roar.metrics.base import Metric, Table
+from roar.metrics.sanity.settings import SanitySettings
+from roar.registry import Paper
+
+METRIC = Metric(
+    "sanity", "sanity",
+    "Randomize the explained network, layer by layer or by shuffled labels: do the estimators notice?",
+    Paper("Sanity Checks for Saliency Maps", "Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim", 2018,
+          "https://arxiv.org/abs/1810.03292"),
+    measure="roar.metrics.sanity.tasks:sanity",
+    tables=(Table("sanity", "roar.metrics.sanity.frames:read_sanity",
+                  "an estimator, a randomized network, a measure and a threshold, averaged over the test images", {
+                      "kind": "how the network was randomized: `cascading` (layers drawn anew from the output on), "
+                              "`independent` (those of one step), `labels` (trained on shuffled ones)",
+                      "step": "of the randomization, from 1 on, which is next to the output",
+                      "steps": "of the randomization in all; the last one of `cascading` has all layers drawn anew",
+                      "layers": "drawn anew in this step, besides those of the steps before in `cascading`",
+                      "train_accuracy": "of the network on its shuffled training labels, in [0, 1]"}),),
+    summary="roar.metrics.sanity.frames:summary",
+    settings=SanitySettings,
+    figures="roar.metrics.sanity.figures:figures",
+    leaderboard="roar.metrics.sanity.verdict:join")

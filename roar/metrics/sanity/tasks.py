@@ -1,0 +1,148 @@
+"""Sanity checks: do the estimators notice that the network they explain has lost what it learned?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from roar.datasets import Source
+from roar.errors import EstimatorError, ExperimentError
+from roar.experiment import Experiment
+from roar.jobs.stage import Task
+from roar.metrics.sanity.settings import SanitySettings
+from roar.pipeline import plan
+from roar.pipeline.images import shared_images
+from roar.pipeline.plan import Model, Ranking
+from roar.pipeline.ranking import model_normalisation, rank, weights_loader
+from roar.pipeline.running import make
+from roar.pipeline.session import Session, asked_for, keep_plan
+from roar.pipeline.training import train, train_missing
+from roar.store.artefacts import MANIFEST, key_of
+from roar.store.shards import rank_folder
+
+if TYPE_CHECKING:
+    from roar.models.layers import Layer
+
+LABELS = "labels"
+
+
+@asked_for("sanity")
+def sanity(session: Session) -> list[str]:
+    """The folders of the sanity checks of every model, one per randomised network, made where they are missing.
+
+    Raises:
+        ExperimentError: no estimator is asked for that explains a network.
+        EstimatorError: the scores of a randomised network could not be ranked.
+    """
+    _check_estimators(session)
+    rankings = [ranking for ranking in rank(session, ("test",)) if ranking.explains]
+    tasks = list(_tasks(session, rankings))
+    keep_plan(session, "sanity", [task.key for task in tasks])
+
+    def shared(missing: Sequence[Task]) -> Mapping[str, Callable[[], Any]]:
+        folders = {task.work.weights for task in missing}
+        return {**shared_images(session), **{folder: weights_loader(session, folder) for folder in folders}}
+
+    return make(session, "sanity", "networks", tasks, "roar.metrics.sanity.worker:open_worker", shared, EstimatorError)
+
+
+def _check_estimators(session: Session) -> None:
+    if not any(plan.explains(name) for name in session.estimators):
+        raise ExperimentError("A sanity check needs an estimator that explains the network, which "
+                              f"{', '.join(session.estimators)} do not; ask for one, such as --estimator gradient.")
+
+
+def _tasks(session: Session, rankings: Sequence[Ranking]) -> Iterator[Task]:
+    """A task for each randomised network of each model."""
+    unlearned = _unlearned(session) if LABELS in session.experiment.section(SanitySettings).kinds else {}
+    for model, manifest in zip(session.models, train(session), strict=True):
+        own = sorted((r for r in rankings if r.model is not None and r.model.folder == model.folder),
+                     key=lambda ranking: ranking.estimator)
+        for kind in session.experiment.section(SanitySettings).kinds:
+            if kind == LABELS:
+                folder, facts = unlearned[model.folder]
+                row = {"kind": kind, "step": 1, "steps": 1, "layers": "shuffled labels"}
+                yield _task(session, model, own, row, folder, facts, ())
+            else:
+                for row, chosen in _steps(session, model, kind):
+                    yield _task(session, model, own, row, model.folder, manifest["facts"], chosen)
+
+
+def _steps(session: Session, model: Model, kind: str) -> Iterator[tuple[dict[str, Any], tuple[Layer, ...]]]:
+    """The columns that name each step, and the layers that are drawn anew in it."""
+    import torch
+
+    from roar.jobs.train_model import build
+    from roar.metrics.sanity.worker import names_of
+    from roar.models.layers import grouped, layers
+
+    source = session.source
+    image = torch.zeros(1, source.channels, source.height, source.width)
+    groups = grouped(layers(build(model.network, 0), image), session.experiment.section(SanitySettings).steps)
+    for step, group in enumerate(groups, start=1):
+        row = {"kind": kind, "step": step, "steps": len(groups), "layers": names_of(group)}
+        chosen = [layer for one in groups[:step] for layer in one] if kind == "cascading" else group
+        yield row, tuple(chosen)
+
+
+def _task(session: Session, model: Model, rankings: Sequence[Ranking], row: Mapping[str, Any], weights: str,
+          facts: Mapping[str, Any], redrawn: tuple[Layer, ...]) -> Task:
+    from roar.metrics.sanity.worker import Check
+    from roar.metrics.similarity import inner_thresholds
+
+    experiment = session.experiment
+    thresholds = inner_thresholds(experiment.degrade.thresholds)
+    which = {key: row[key] for key in ("kind", "step", "steps")}
+    folder, identity = _place(experiment, session.source, model, facts["weights"], which,
+                                   [layer.name for layer in redrawn], rankings, thresholds)
+    named = {"source": session.source.label, "model": model.label, "regularizer": model.network.regularizer}
+    work = Check(folder, identity, {**named, **row},
+                 {r.estimator: rank_folder(session.store, f"{r.folder}/test") for r in rankings},
+                 {r.estimator: r.key for r in rankings}, weights, redrawn, model.network,
+                 model_normalisation(session, model), experiment.estimators, thresholds, experiment.seed,
+                 facts.get("train_accuracy"), experiment.compute.memory_budget)
+    return Task(folder, work, (f"{folder}/{MANIFEST}",))
+
+
+def _unlearned(session: Session) -> dict[str, tuple[str, dict[str, Any]]]:
+    """For each model the folder and facts of one that was trained on shuffled labels, trained where it is missing.
+
+    Raises:
+        ModelError: it could not be trained.
+    """
+    twins = {model.folder: shuffled(session.experiment, session.source, model) for model in session.models}
+    each = list({twin.folder: twin for twin in twins.values()}.values())
+    manifests = train_missing(session, each, "train on shuffled labels", shuffled=True)
+    facts = {twin.folder: manifest["facts"] for twin, manifest in zip(each, manifests, strict=True)}
+    return {folder: (twin.folder, facts[twin.folder]) for folder, twin in twins.items()}
+
+
+def shuffled(experiment: Experiment, source: Source, model: Model) -> Model:
+    """A model's twin of the same architecture, recipe and seed that is trained on shuffled labels."""
+    identity = {"artefact": "model", "source": source.fingerprint, "network": asdict(model.network),
+                "recipe": model.recipe.model_dump(), "seed": model.settings.seed, "root_seed": experiment.seed,
+                "labels": "shuffled", **{key: value for key, value in plan.seen_as(model).items() if value is not None}}
+    name = model.folder.rsplit("/", 1)[-1].rpartition("-")[0]
+    folder = f"models/{plan.source_folder(source)}/{name}-shuffled-labels-{key_of(identity)}"
+    return replace(model, folder=folder, settings=model.settings.model_copy(update={"weights": None}),
+                   identity=identity)
+
+
+def _place(experiment: Experiment, source: Source, model: Model, weights: str, row: Mapping[str, Any],
+           layers: Sequence[str], rankings: Sequence[Ranking],
+           thresholds: Sequence[float]) -> tuple[str, dict[str, Any]]:
+    """Where the sanity check of one randomised network lies, and what determines it.
+
+    Args:
+        weights: the hash of those that the layers are drawn anew in, or that were trained on shuffled labels.
+        row: the randomisation's ``kind``, ``step`` and ``steps``.
+        layers: names of those drawn anew.
+        rankings: of the real network.
+    """
+    identity = {"artefact": "sanity", "source": source.fingerprint, "network": asdict(model.network),
+                "weights": weights, **plan.seen_as(model), **row, "drawn_anew": list(layers),
+                "rankings": [ranking.key for ranking in rankings], "thresholds": list(thresholds),
+                "root_seed": experiment.seed}
+    below = f"{plan.source_folder(source)}/{model.folder.rsplit('/', 1)[-1]}"
+    return f"metrics/sanity/{below}/{row['kind']}-{row['step']}-{key_of(identity)}", identity

@@ -1,0 +1,95 @@
+"""The page's section on controls of shape and smoothness: charts, table, and what the intervals allow to say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from roar.analysis.beyond import QUANTITIES, beyond_controls, control_curves, is_explained
+from roar.analysis.curves import PANEL, curves, panel_title
+from roar.analysis.figures.beyond import multiples
+from roar.report.page.svg import signed
+
+Rows = list[dict[Any, Any]]
+
+
+def control_sections(results: pd.DataFrame) -> list[dict[str, Any]]:
+    """What the page shows of each panel that has controls of shape or smoothness; none where there are none."""
+    table = beyond_controls(results)
+    if table.empty:
+        return []
+    drawn = multiples(curves(results), control_curves(results))
+    sections = []
+    for values, part in table.groupby(list(PANEL), sort=False):
+        here = dict(zip(PANEL, map(str, values), strict=True))
+        own = [one for one in drawn if all(one[0][name] == here[name] for name in PANEL)]
+        rows: Rows = part.astype(object).to_dict("records")
+        sections.append({"title": panel_title(here), "mode": here["mode"], "findings": findings(rows),
+                         "multiples": own, "limits": _limits(own), "rows": [_shown(row) for row in rows]})
+    return sections
+
+
+def findings(rows: Rows) -> list[str]:
+    """One panel's findings in words, each as far as a 95 % interval reaches.
+
+    Args:
+        rows: of :func:`roar.analysis.beyond.beyond_controls`.
+    """
+    overall = [row for row in rows if pd.isna(row["threshold"])]
+    cells = [row for row in rows if not pd.isna(row["threshold"])]
+    if all(row["drop_n"] < 2 for row in overall):
+        return ["With one finished seed there is no interval, so nothing is claimed beyond the numbers below."]
+    twin = "an equally smooth random ranking"
+    low, high = "beyond_blurred_ci_low", "beyond_blurred_ci_high"
+    shape = "shape_accuracy"
+    telling = [row for row in overall if row[f"{shape}_ci_low"] > row["chance"]]
+    explained = [(row["estimator"], f"{row['threshold']:g}") for row in cells if is_explained(row)]
+    beyond = [row["estimator"] for row in overall
+              if all(cell["beyond_shape_ci_low"] > 0 for cell in cells if cell["estimator"] == row["estimator"])]
+    guess = f"{telling[0]['chance']:.1f} %" if telling else ""
+    said = [
+        _gaps(f"Accuracy is lower than under {twin}", [row for row in overall if row[low] > 0]),
+        _gaps(f"Accuracy is higher than under {twin}", [row for row in overall if row[high] < 0]),
+        _gaps(f"Not told apart from {twin}", [row for row in overall if row[low] <= 0 <= row[high]]),
+        _listed(f"The mask's shape alone tells the class better than a guess among classes of one size ({guess})", [
+            f"{row['estimator']} {row[shape]:.1f} % [{row[f'{shape}_ci_low']:.1f}, {row[f'{shape}_ci_high']:.1f}]"
+            for row in telling]),
+        _listed("Accuracy is down to what the mask's shape may give, so it cannot fall further and ranks no estimator", [
+            f"{name} at {', '.join(t for other, t in explained if other == name)} %" for name in dict(explained)]),
+        _listed("At every threshold the pixels left tell more than the mask's shape", beyond),
+    ]
+    return [sentence for sentence in said if sentence]
+
+
+def _gaps(what: str, rows: Rows) -> str:
+    return _listed(f"{what} (points, mean over t)", [
+        f"{row['estimator']} {signed(row['beyond_blurred'])} [{signed(row['beyond_blurred_ci_low'])}, "
+        f"{signed(row['beyond_blurred_ci_high'])}]" for row in rows])
+
+
+def _listed(what: str, words: list[str]) -> str:
+    return f"{what}: {'; '.join(words)}." if words else ""
+
+
+def _limits(own: list[Any]) -> tuple[float, float]:
+    """The scale of accuracy in percent that all charts of a panel share."""
+    values = 100 * np.concatenate([frame[name].to_numpy(dtype=np.float64) for one in own for frame in one[1:]
+                                   for name in ("mean", "ci_low", "ci_high")])
+    return max(0.0, float(np.nanmin(values)) - 3), min(100.0, float(np.nanmax(values)) + 3)
+
+
+def _shown(row: dict[Any, Any]) -> dict[str, Any]:
+    """A row of the table: each number with its interval as text, and its value to sort by."""
+    cells = []
+    for name in QUANTITIES:
+        value, low, high = (row[f"{name}{part}"] for part in ("", "_ci_low", "_ci_high"))
+        plain = name == "shape_accuracy"
+        cells.append({"value": "" if pd.isna(value) else value,
+                      "text": "–" if pd.isna(value) else f"{value:.1f} %" if plain else signed(value),
+                      "interval": "" if pd.isna(low) else f"[{low:.1f}, {high:.1f}]" if plain
+                      else f"[{signed(low)}, {signed(high)}]"})
+    t = row["threshold"]
+    return {"estimator": row["estimator"], "threshold": t, "overall": pd.isna(t), "cells": cells,
+            "n": min(row[f"{name}_n"] for name in QUANTITIES), "note": row["note"]}

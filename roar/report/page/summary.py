@@ -1,0 +1,175 @@
+"""What the numbers allow to say, in words. Every claim rests on a corrected test or an interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from roar.analysis.curves import PANEL
+from roar.analysis.grid import Grid
+from roar.analysis.names import REFERENCE, parts
+from roar.report.page.svg import signed
+
+_KINDS = {"roar": "most important pixels (ROAR)", "kar": "least important pixels (KAR)",
+          "recursive": "most important pixels, found anew at every step by the network retrained before it (recursive "
+                       "ROAR),"}
+LISTED = 6  # names that a sentence lists in full
+
+
+def summary(grid: Grid, board: pd.DataFrame, table: pd.DataFrame) -> list[str]:
+    """A panel's findings as sentences, the most important first.
+
+    Args:
+        grid: the panel.
+        board: its rows of :func:`roar.analysis.leaderboard`.
+        table: its rows of :func:`roar.analysis.curves`, its reference among them.
+    """
+    said = [_what_was_done(grid, table), _reference(table)]
+    if len(grid.seeds) <= 1:
+        said.append("With one seed per cell there is no spread, no interval and no test: the numbers below describe "
+                    "one training each, and no difference between them is shown to be more than chance.")
+    else:
+        said += _against_controls(grid, board)
+        said += _order(board)
+    return [sentence for sentence in said if sentence]
+
+
+def limits(grid: Grid, table: pd.DataFrame, results: pd.DataFrame) -> list[str]:
+    """What is missing in a panel, and what cannot be said because of it."""
+    said = []
+    if not grid.controls:
+        said.append("There is no control (random, sobel) among the estimators, so nothing says whether any of them "
+                    "finds more than chance; they are compared with each other only.")
+    else:
+        said += [f"There is no {control} control, so nothing is said about it."
+                 for control in ("random", "sobel") if control not in grid.controls]
+    if grid.here["mode"] == "recursive" and grid.controls:
+        said.append("The controls know nothing of a network, so ranking anew changes nothing for them: their trainings "
+                    "of mode ROAR stand for them here.")
+    if len(grid.estimators) == 1:
+        said.append("There is one estimator, so there is no order.")
+    if len(grid.thresholds) == 1:
+        said.append(f"There is one threshold, {grid.thresholds[0]:g} %: every area rests on it alone, on a straight "
+                    "line from t = 0.")
+    if not np.isfinite(grid.reference).any():
+        said.append("No training on untouched images (t = 0) finished, so how much accuracy was lost is not known; "
+                    "gaps between estimators do not need it.")
+    if len(grid.seeds) == 2:
+        said.append("Two seeds leave one degree of freedom: intervals are very wide and tests find next to nothing.")
+    cells = table[table["estimator"] != REFERENCE]
+    empty = cells[cells["n"] == 0]
+    short = cells[(cells["n"] > 0) & (cells["n"] < len(grid.seeds))]
+    if len(empty):
+        said.append(f"No seed finished in {_count(len(empty), 'cell')}: {_cells(empty)}. Areas leave out these "
+                    "thresholds.")
+    if len(short):
+        said.append(f"Fewer than {len(grid.seeds)} seeds finished in {_count(len(short), 'cell')}: {_cells(short)}. An "
+                    "estimator's area uses the seeds that finished at all of its thresholds.")
+    absent = len(grid.estimators) * len(grid.thresholds) - len(cells[cells["threshold"] > 0])
+    if absent:
+        said.append(f"{_count(absent, 'cell')} of estimator and threshold {'was' if absent == 1 else 'were'} not run.")
+    failed = int((results["status"] != "ok").sum())
+    if failed:
+        said.append(f"{_count(failed, 'job')} failed; the reasons are under “Failed jobs”.")
+    return said
+
+
+def panel_rows(frame: pd.DataFrame, here: dict[str, str]) -> pd.DataFrame:
+    """The rows of a frame that belong to a panel."""
+    return frame[np.logical_and.reduce([frame[key] == here[key] for key in PANEL if key in frame.columns])]
+
+
+def _what_was_done(grid: Grid, table: pd.DataFrame) -> str:
+    judged = [name for name in grid.estimators if not parts(name).is_control]
+    controls = f" and {_count(len(grid.controls), 'control')}" if grid.controls else ""
+    counts = table["n"]
+    seeds = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    kind = _KINDS[grid.here["mode"]]
+    share = _listed([f"{t:g}" for t in grid.thresholds]) or "no"
+    return (f"{_count(len(judged), 'estimator')}{controls}; {share} % of each image's {kind} replaced; {seeds} "
+            f"finished seed{'' if seeds == '1' else 's'} per cell.")
+
+
+def _reference(table: pd.DataFrame) -> str:
+    for row in table[(table["estimator"] == REFERENCE) & (table["n"] > 0)].to_dict("records"):
+        interval = "" if pd.isna(row["ci_low"]) else f" [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
+        return f"Trained on untouched images, the network reaches {100 * row['mean']:.1f} %{interval}."
+    return ""
+
+
+def _against_controls(grid: Grid, board: pd.DataFrame) -> list[str]:
+    """Who is shown to be better and worse than the controls, and how small a difference could hide."""
+    judged = board[[not parts(name).is_control for name in board["estimator"]]]
+    controls = [control for control in ("random", "sobel") if control in grid.controls]
+    if not controls or not len(judged):
+        return []
+    said = []
+    better = judged[np.logical_and.reduce([judged[f"{control}_verdict"] == "better" for control in controls])]
+    name = "both controls, random and sobel" if len(controls) == 2 else controls[0]
+    if len(better):
+        said.append(f"Better than {name}: {_gaps(better, controls[0])} (points over {controls[0]}, mean over t).")
+    else:
+        said.append(f"No estimator is shown to be better than {name}.")
+    first = controls[0]
+    worse = judged[judged[f"{first}_verdict"] == "worse"]
+    if len(worse):
+        said.append(f"Worse than {first}: {_gaps(worse, first)}.")
+    unclear = judged[judged[f"{first}_verdict"].isin(["open", "untested"])]
+    if len(unclear):
+        half = (judged[f"{first}_ci_high"] - judged[f"{first}_ci_low"]).median() / 2
+        hidden = "" if pd.isna(half) else f" The intervals are ±{half:.1f} points wide at the median: " \
+                                          "smaller differences can hide in them."
+        said.append(f"Not told apart from {first}: {_gaps(unclear, first)}.{hidden}")
+    return said
+
+
+def _order(board: pd.DataFrame) -> list[str]:
+    ranked = board[board["rank"].notna()]
+    if len(ranked) < 2:
+        return []
+    leaders = list(ranked[ranked["sure_low"] == 1]["estimator"])
+    if len(leaders) == 1:
+        who = f"The control {leaders[0]}" if parts(leaders[0]).is_control else leaders[0]
+        return [f"{who} is ahead of all others: every pair was tested, corrected for all pairs."]
+    return [f"First place is open between {_listed(leaders)}: the tests of all pairs do not tell them apart from the "
+            "first."]
+
+
+def _gaps(rows: pd.DataFrame, control: str) -> str:
+    parts_: list[str] = []
+    for row in rows.to_dict("records")[:LISTED]:
+        gap = row[f"{control}_advantage"]
+        low, high = row[f"{control}_ci_low"], row[f"{control}_ci_high"]
+        number = "no finished pair" if pd.isna(gap) else signed(gap)
+        interval = "" if pd.isna(low) else f" [{signed(low)}, {signed(high)}]"
+        parts_.append(f"{row['estimator']} {number}{interval}")
+    more = len(rows) - len(parts_)
+    return ", ".join(parts_) + (f" and {more} more" if more else "")
+
+
+def _listed(words: list[str]) -> str:
+    shown = words[:LISTED]
+    if len(words) > LISTED:
+        return ", ".join(shown) + f" and {len(words) - LISTED} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def _cells(rows: pd.DataFrame) -> str:
+    return _listed([f"{row['estimator']} at {row['threshold']:g} % (n = {row['n']})"
+                    for row in rows.to_dict("records")])
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def cost(results: pd.DataFrame) -> dict[str, float]:
+    """Hours of finished training by kind of device, from ``train_seconds`` and ``device`` where results have them."""
+    if not {"train_seconds", "device"} <= set(results.columns):
+        return {}
+    known = results[results["train_seconds"].notna()]
+    kinds = known["device"].astype(str).str.startswith("cpu").map({True: "CPU", False: "GPU"})
+    hours: dict[Any, float] = (known["train_seconds"].groupby(kinds).sum() / 3600).to_dict()
+    return {str(kind): float(value) for kind, value in hours.items()}

@@ -1,0 +1,36 @@
+"""The tables of one kind of artefact as one pandas frame."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from roar.store.artefacts import MANIFEST
+from roar.store.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def finished_folders(store: Store, kind: str) -> list[str]:
+    """The folders of every finished artefact of a kind, in the order of their names."""
+    return sorted(path.rsplit("/", 1)[0] for path in store.files.list(kind) if path.endswith(f"/{MANIFEST}"))
+
+
+def read_frames(store: Store, kind: str, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    """The rows of a Parquet file of every finished artefact, with the artefact's folder in the column ``folder``.
+
+    Args:
+        kind: the folder that they lie in, e.g. ``deletion``.
+        name: of the file.
+        columns: of the frame where there is no artefact.
+
+    Raises:
+        DamagedArtefactError: a file is not what was written.
+    """
+    import pandas as pd
+
+    folders = finished_folders(store, kind)
+    parts = [pd.read_parquet(io.BytesIO(store.read_file(folder, name))).assign(folder=folder) for folder in folders]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns))

@@ -1,0 +1,170 @@
+"""Is everything in a store whole, in its place, and is what was asked for there: what `roar verify` looks at.
+
+Nothing is computed and nothing is changed; every byte is read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from roar.errors import DamagedArtefactError, StoreError
+from roar.store.artefacts import ARTEFACTS, MANIFEST, file_entry, is_manifest_of
+from roar.store.files import Files
+from roar.store.requests import COPIES, Plan, plan_paths, read_plan
+from roar.store.requests import FOLDER as PLANS
+from roar.store.results import compacted_files, finished_jobs, read_lines, read_result, single_files
+from roar.store.sealed import read_sealed, unseal
+from roar.store.store import DESCRIPTION, Store, read_description
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something that is not what was written.
+
+    Attributes:
+        path: the file.
+        state: what is wrong with it, as the end of a sentence.
+        unusable: the files that are worth nothing now and are in the way of making it again.
+    """
+
+    path: str
+    state: str
+    unusable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a plan asks for and is not there."""
+
+    plan: Plan
+    artefacts: tuple[str, ...]
+    jobs: tuple[str, ...]
+
+
+def damages(store: Store) -> list[Damage]:
+    """Everything in a store that is not what was written."""
+    return [*_description(store), *_plans(store), *_artefacts(store), *_results(store.files),
+            *_statistics(store.files)]
+
+
+def missing(store: Store) -> list[Missing]:
+    """What was asked for and is not there, plan by plan; a training that failed counts as there.
+
+    Raises:
+        DamagedArtefactError: plans or results are damaged.
+    """
+    done, failed = finished_jobs(store.files)
+    found = []
+    for plan in whole_plans(store.files):
+        artefacts = tuple(f for f in plan.artefacts if not store.files.exists(f"{f}/{MANIFEST}"))
+        jobs = tuple(key for key in plan.jobs if key not in done and key not in failed)
+        if artefacts or jobs or not (plan.artefacts or plan.jobs):  # it ended before it knew what it makes
+            found.append(Missing(plan, artefacts, jobs))
+    return found
+
+
+def whole_plans(files: Files) -> list[Plan]:
+    """The plans that can be read."""
+    found = []
+    for path in plan_paths(files):
+        try:
+            found.append(read_plan(files, path))
+        except StoreError:
+            continue
+    return found
+
+
+def identity_of(store: Store) -> str | None:
+    """Which store this is, as most of its plans and its own description say; ``None`` where nothing does."""
+    named: Counter[str] = Counter()
+    for path in (*plan_paths(store.files), *plan_paths(store.files, COPIES)):
+        try:
+            read_plan(store.files, path)
+            named.update([str(read_sealed(store.files, path)["store"])])
+        except (StoreError, KeyError):
+            continue
+    with suppress(StoreError):
+        named.update([read_description(store)["id"]])
+    return named.most_common(1)[0][0] if named else None
+
+
+def _description(store: Store) -> Iterator[Damage]:
+    if not store.exists:
+        yield Damage(DESCRIPTION, "is gone")
+        return
+    try:
+        found = read_description(store)["id"]
+    except DamagedArtefactError:
+        yield Damage(DESCRIPTION, "is not what was written", (DESCRIPTION,))
+        return
+    if found != identity_of(store):
+        yield Damage(DESCRIPTION, "belongs to another store", (DESCRIPTION,))
+
+
+def _plans(store: Store) -> Iterator[Damage]:
+    paths, copies, owner = plan_paths(store.files), plan_paths(store.files, COPIES), identity_of(store)
+    for copy in copies:
+        path = f"{PLANS}/{copy.rpartition('/')[2]}"
+        if path not in paths:
+            yield Damage(path, "is gone")
+    for path in (*paths, *copies):
+        try:
+            read_plan(store.files, path, owner)
+        except DamagedArtefactError:
+            yield Damage(path, "is not the plan that was kept there", (path,))
+
+
+def _artefacts(store: Store) -> Iterator[Damage]:
+    paths = [path for kind in ARTEFACTS for path in store.files.list(kind)]
+    there = set(paths)
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if name == MANIFEST:
+            yield from _artefact(store.files, folder, there)
+
+
+def _artefact(files: Files, folder: str, there: set[str]) -> Iterator[Damage]:
+    path = f"{folder}/{MANIFEST}"
+    try:
+        manifest = read_sealed(files, path)
+    except DamagedArtefactError:
+        yield Damage(path, "is not what was written", (path,))
+        return
+    if not is_manifest_of(manifest, folder):
+        yield Damage(path, "belongs to another artefact", (path,))
+        return
+    for name, entry in manifest["files"].items():
+        part = f"{folder}/{name}"
+        if part not in there:
+            yield Damage(part, "is gone", (path,))
+        elif file_entry(files.read(part)) != entry:
+            yield Damage(part, "is not what was written", (path, part))
+
+
+def _results(files: Files) -> Iterator[Damage]:
+    for path in single_files(files):
+        try:
+            read_result(files, path)
+        except DamagedArtefactError:
+            yield Damage(path, "is not the result that was written there", (path,))
+        except StoreError:
+            if files.exists(path):  # else it was compacted meanwhile
+                raise
+    for path in compacted_files(files):
+        try:
+            for line in read_lines(files, path):
+                unseal(line)
+        except (DamagedArtefactError, ValueError):
+            yield Damage(path, "is not what was written", (path,))
+
+
+def _statistics(files: Files) -> Iterator[Damage]:
+    """Kept only to save a pass over the images; a damaged one is computed again when it is needed."""
+    for path in files.list("statistics"):
+        try:
+            read_sealed(files, path)
+        except DamagedArtefactError:
+            yield Damage(path, "is not what was written", (path,))

@@ -1,0 +1,111 @@
+"""Files below a URL, through pyarrow's file systems; endpoint and credentials come from the usual environment.
+
+For S3 that is ``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``,
+``AWS_PROFILE`` and the files below ``~/.aws``. A request that fails is tried again, later each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from roar.errors import StoreError
+from roar.store.files import TEMPORARY, checked
+
+T = TypeVar("T")
+
+ATTEMPTS = 7
+FIRST_PAUSE = 0.2  # seconds; doubles with every further attempt: 13 s in all
+_PUBLISHED_WHOLE = {"s3", "gcs", "abfs"}  # an object is seen when its upload is complete
+_HOPELESS = re.compile("ACCESS_DENIED|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|SIGNATURE_DOES_NOT_MATCH|"
+                       "NO_SUCH_BUCKET|MISSING_AUTHENTICATION_TOKEN|EXPIRED_TOKEN|HTTP status 40[13]")
+
+
+class RemoteFiles:
+    """Files in object storage or on a distributed file system."""
+
+    def __init__(self, location: str) -> None:
+        from pyarrow import fs
+
+        self.location = location.rstrip("/")
+        try:
+            self._system, self._root = fs.FileSystem.from_uri(self.location)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"'{location}' cannot be opened ({_first_line(error)}); "
+                             "give a path or a URL such as s3://bucket/prefix.") from None
+
+    def read(self, path: str) -> bytes:
+        def request() -> bytes:
+            with self._system.open_input_file(self._full(path)) as file:
+                return bytes(file.read())
+        return self._again(path, request)
+
+    def write(self, path: str, data: bytes) -> None:
+        full = self._full(path)
+        whole = self._system.type_name in _PUBLISHED_WHOLE
+        place = full if whole else f"{full.rpartition('/')[0]}/{TEMPORARY}{uuid.uuid4().hex}"
+
+        def request() -> None:
+            if not whole:
+                self._system.create_dir(place.rpartition("/")[0], recursive=True)
+            with self._system.open_output_stream(place) as file:
+                file.write(data)
+            if self._system.get_file_info(place).size != len(data):
+                raise OSError("fewer bytes arrived than were sent")
+            if not whole:
+                self._system.move(place, full)
+        self._again(path, request, len(data))
+
+    def exists(self, path: str) -> bool:
+        from pyarrow import fs
+
+        full = self._full(path)
+        return bool(self._again(path, lambda: self._system.get_file_info(full).type == fs.FileType.File))
+
+    def size(self, path: str) -> int:
+        full = self._full(path)
+        return int(self._again(path, lambda: self._system.get_file_info(full).size) or 0)
+
+    def list(self, folder: str) -> list[str]:
+        from pyarrow import fs
+
+        selector = fs.FileSelector(self._full(folder) if folder else self._root, recursive=True, allow_not_found=True)
+        infos = self._again(folder, lambda: self._system.get_file_info(selector))
+        start = len(self._root) + 1
+        return sorted(info.path[start:] for info in infos
+                      if info.type == fs.FileType.File and not info.base_name.startswith(TEMPORARY))
+
+    def delete(self, path: str) -> None:
+        full = self._full(path)
+
+        def request() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                self._system.delete_file(full)
+        self._again(path, request)
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{checked(path)}"
+
+    def _again(self, path: str, request: Callable[[], T], size: int = 0) -> T:
+        for attempt in range(ATTEMPTS):
+            try:
+                return request()
+            except FileNotFoundError:
+                raise StoreError(f"There is no file '{self.location}/{path}'; make it again.") from None
+            except OSError as error:
+                reason, need = _first_line(error), f", {size:,} bytes," if size else ""
+                if _HOPELESS.search(reason):
+                    raise StoreError(f"'{self.location}/{path}'{need} is refused ({reason}); check the bucket, the "
+                                     "credentials and AWS_ENDPOINT_URL.") from None
+            if attempt < ATTEMPTS - 1:
+                time.sleep(FIRST_PAUSE * 2**attempt)
+        raise StoreError(f"'{self.location}/{path}'{need} failed {ATTEMPTS} times ({reason}); check the network and "
+                         "the address.")
+
+
+def _first_line(error: Any) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
