@@ -18,13 +18,13 @@ __all__ = ["__version__", "errors", "estimators", "models", "open_store"]
 
 if TYPE_CHECKING:
     from roar import errors, estimators, models
-    from roar.store.store import open_store
+    from roar.report.view import open_store
 
 
 def __getattr__(name: str) -> Any:
     """Load what is used when it is used: ``import roar`` costs no torch."""
     if name == "open_store":
-        return importlib.import_module("roar.store.store").open_store
+        return importlib.import_module("roar.report.view").open_store
     if name in ("analysis", "datasets", "errors", "estimators", "jobs", "models"):
         return importlib.import_module(f"roar.{name}")
     raise AttributeError(f"module 'roar' has no attribute '{name}'")

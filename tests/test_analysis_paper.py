@@ -9,9 +9,9 @@ from analysis_results import SIX, TWENTY, synthetic_results
 from statsmodels.stats.proportion import proportion_confint
 
 from roar.analysis.names import paper_name
-from roar.analysis.paper import against_paper, findings, published
 from roar.errors import AnalysisError
 from roar.metrics.deletion.areas import deletion_areas, deletion_beside_roar, deletion_curves
+from roar.report.paper import against_paper, findings, published
 
 
 def deletion_of(strength: dict[str, float], mode: str = "roar", n_test: int = 10_000) -> pd.DataFrame:

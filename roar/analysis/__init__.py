@@ -1,4 +1,4 @@
-"""From results to curves, statistics, figures and the report. Frames in, frames out; no torch, no Ray.
+"""Statistics and drawing of results. Frames in, frames out; no torch, no Ray.
 
     names         what an estimator's name says: family, ensemble, place in every table
     curves        one row per cell: mean, spread, interval over seeds
@@ -11,18 +11,13 @@
     beyond        what accuracies say beyond shape and smoothness
     faithfulness  the area between a curve and random's, relative to all there is to lose
     ranks         the order, its uncertainty, critical differences
-    agreement     the same order at other thresholds, in the other mode, for other models?
-    ranking_agreement   do two estimators name the same pixels?
-    sanity        does an estimator notice that its network was randomised?
+    stability     the same order at other thresholds, in the other mode, for other models?
     leaderboard   all of it in one row per estimator
     regularizers  does a regulariser make a network easier to explain?
-    deletion      the same degraded images without retraining
-    paper         beside the published table, and the paper's findings
     tables        tables for a terminal or a pipe
     frames        every table by name, what its columns mean, file formats
     gallery       degraded images
     figures       functions from a frame to a matplotlib figure
-    page          the report as one HTML file
 
 >>> from roar.analysis.names import parts
 >>> parts("vargrad-ig").ensemble

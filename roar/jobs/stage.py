@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from roar.errors import RoarError, StoreError
+from roar.store.artefacts import CHECKPOINTS
 from roar.store.claims import claim
 from roar.store.files import Files
 from roar.store.results import FOLDER as RESULTS
@@ -23,7 +24,6 @@ from roar.store.store import Store
 Tell = Callable[[float, str], None]
 """``tell(share, text)``: which share of the task is done, 0 to 1, and a word about it."""
 
-CHECKPOINTS = "checkpoints"
 _DIGEST = 32  # bytes before a state: the hash of its task's key and of itself
 CHECKPOINT_EVERY = 30.0  # seconds; a task that is done sooner leaves none
 

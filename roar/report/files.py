@@ -204,12 +204,15 @@ def table(store: Store, name: str) -> pd.DataFrame:
         AnalysisError: the results do not allow it.
     """
     from roar.analysis import frames
+    from roar.report import paper
 
     tables = {table.name: table for metric in METRICS.values() for table in metric.tables}
     if name in tables:
         return tables[name].frame(store)
+    if name in paper.TABLES:
+        return paper.TABLES[name](results_of(store))
     if name not in frames.TABLES:
-        raise UnknownNameError("table", name, [*frames.TABLES, *tables])
+        raise UnknownNameError("table", name, [*frames.TABLES, *paper.TABLES, *tables])
     if name == "leaderboard":
         return leaderboard_of(results_of(store), measured(store))
     if name == "classes":
@@ -221,8 +224,8 @@ def table(store: Store, name: str) -> pd.DataFrame:
 
 def against_paper(store: Store) -> str:
     """The paper's findings with the evidence here, and the published numbers beside ours, as text."""
-    from roar.analysis.paper import against_paper as compare
     from roar.analysis.tables import plain_table
+    from roar.report.paper import against_paper as compare
 
     frames = measured(store)
     found = compare(results_of(store, frames), frames["deletion"])

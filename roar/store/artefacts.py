@@ -13,6 +13,7 @@ from roar.store.sealed import canonical_json, seal
 
 FORMAT = 3  # of the files in a store; an earlier one was never released
 MANIFEST = "manifest.json"
+CHECKPOINTS = "checkpoints"  # the folder of the states of trainings that are not done
 ARTEFACTS = ("models", "rankings", "degraded", "metrics")  # the folders that hold them
 _KEYS = 1  # of what the keys are made of: another number, and everything is made again
 

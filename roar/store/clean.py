@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from roar.errors import StoreError
-from roar.jobs.stage import CHECKPOINTS
-from roar.store.artefacts import ARTEFACTS, MANIFEST
+from roar.store.artefacts import ARTEFACTS, CHECKPOINTS, MANIFEST
 from roar.store.catalogue import Entry, select
 from roar.store.claims import left_behind, running
 from roar.store.compaction import write_compacted

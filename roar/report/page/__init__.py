@@ -25,7 +25,6 @@ from roar.analysis.grid import grids
 from roar.analysis.leaderboard import leaderboard
 from roar.analysis.names import FAMILIES, REFERENCE, order
 from roar.analysis.names import parts as name_parts
-from roar.analysis.paper import against_paper
 from roar.analysis.ranks import critical_differences
 from roar.analysis.stability import agreement
 from roar.analysis.tables import accuracy_table
@@ -33,6 +32,7 @@ from roar.errors import AnalysisError
 from roar.metrics.agreement.summary import agreements
 from roar.metrics.deletion.areas import DELETION_PANEL, deletion_areas, deletion_beside_roar, deletion_curves, metric
 from roar.metrics.sanity.verdict import UNCHANGED, finest, sanity_verdicts, with_sanity
+from roar.report.paper import against_paper
 
 MOST_CLASSES = 20  # charts of classes on the page
 PAPER_URL = "https://arxiv.org/abs/1806.10758"

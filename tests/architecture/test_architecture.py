@@ -9,92 +9,90 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "roar"
 
-# Who may import whom, area by area; a single file of roar/ is an area of its own.
-GROUND = {"errors", "seeds", "experiment", "sealed", "store", "files", "remote_files", "results", "compaction",
-          "claims",
-          "plans", "shards", "progress", "recipes"}
-ALLOWED = {
-    "errors": set(), "seeds": set(), "progress": set(), "recipes": set(),
-    "experiment": {"errors", "recipes"},
-    "sealed": set(),
-    "files": {"errors", "remote_files"},
-    "remote_files": {"errors", "files"},
-    "claims": {"files"},
-    "results": {"errors", "experiment", "files", "sealed", "store"},
-    "compaction": {"claims", "errors", "files", "results", "sealed"},
-    "plans": {"errors", "files", "sealed", "store"},
-    "store": {"errors", "files", "results", "sealed", "analysis", "deletion", "plans", "ranking_agreement",
-              "sanity", "status"},
-    "shards": {"errors", "store"},
+# Who may import whom, folder by folder; a file at the top of roar/ is a folder of its own. There are no exceptions.
+GROUND = {"errors", "settings", "recipes", "experiment", "plugins", "registry", "seeds"}
+ARROWS = {
+    "errors": set(),
+    "progress": {"errors"},
+    "seeds": {"errors"},
+    "plugins": {"errors"},
+    "settings": {"errors"},
+    "registry": {"errors", "plugins"},
+    "recipes": {"errors", "settings"},
+    "experiment": {"errors", "recipes", "settings"},
+    "store": GROUND,
     "datasets": GROUND,
     "models": GROUND,
-    "estimators": GROUND | {"datasets"},
-    "jobs": GROUND | {"datasets", "models", "estimators"},
+    "estimators": GROUND,
     "analysis": GROUND,
-    "plan": GROUND | {"datasets", "models", "estimators", "jobs"},
-    "degraded": GROUND | {"datasets", "plan"},
-    "deletion": GROUND | {"analysis", "stored_frames"},
-    "ranking_agreement": GROUND | {"stored_frames"},
-    "sanity": GROUND | {"stored_frames"},
-    "stored_frames": GROUND,
-    "gallery": GROUND | {"datasets", "analysis", "pipeline", "plan"},
-    "serving": GROUND | {"deletion", "reporting"},
-    "reporting": GROUND | {"analysis", "deletion", "gallery", "ranking_agreement", "sanity", "status"},
-    "status": GROUND,
-    "comparison": GROUND | {"analysis", "reporting"},
-    "auditing": GROUND | {"analysis", "pipeline"},
-    "showing": GROUND | {"analysis", "datasets", "estimators", "jobs", "pipeline", "plan", "reporting"},
-    "activating": GROUND | {"analysis", "datasets", "models", "pipeline", "plan", "reporting", "showing"},
-    "pipeline": GROUND | {"deletion", "datasets", "models", "estimators", "jobs", "analysis", "plan", "degraded",
-                         "gallery",
-                          "reporting"},
-    "terminal": set(),
-    "catalogue": GROUND,
-    "cleaning": GROUND | {"catalogue", "integrity", "jobs"},
-    "integrity": GROUND,
-    "merging": GROUND | {"integrity"},
-    "repair": GROUND | {"integrity", "pipeline"},
-    "upkeep": GROUND | {"cleaning", "integrity", "merging", "options", "repair", "terminal"},
-    "options": {"errors", "experiment"},
+    "jobs": GROUND | {"store", "datasets", "models", "estimators"},
+    "pipeline": GROUND | {"progress", "store", "datasets", "models", "estimators", "jobs"},
+    "metrics": GROUND | {"progress", "store", "datasets", "models", "estimators", "jobs", "pipeline", "analysis"},
+    "report": GROUND | {"progress", "store", "datasets", "models", "estimators", "jobs", "pipeline", "analysis", "metrics"},
+    "audit": GROUND | {"progress", "store", "pipeline", "analysis", "metrics", "report"},
 }
-TOP = {"cli", "__main__", "__init__"}
+ARROWS["study"] = ARROWS["testing"] = ARROWS["cli"] = {*GROUND, *ARROWS}
+ARROWS["__main__"] = {"cli"}
+ARROWS["__init__"] = {"study", "testing", "report", "datasets", "estimators", "models", "metrics", "errors", "experiment"}
+MOST_AT_THE_TOP = 8
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, anywhere in it."""
+    """Every module of roar that a file imports, anywhere in it, and every package besides."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} if node.module != "roar" else {f"roar.{alias.name}" for alias in node.names}
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in names}
     return found
 
 
-def area(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def module(path: Path) -> str:
+    """The dotted name of a file."""
+    return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+
+
+def area(name: str) -> str:
+    """The folder or top file that a module of roar lies in."""
+    return (*name.split("."), "__init__")[1]
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+MODULES = {module(path): path for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_imports_point_down(path: Path) -> None:
-    here = area(path)
-    used = {name.split(".")[1] for name in imports(path) if name.startswith("roar.")}
-    if here not in TOP:
-        assert used <= ALLOWED[here] | {here}
-    assert "cli" not in used or here == "__main__"
+    name = module(path)
+    used = {area(other) for other in imports(path) if other in MODULES}
+    assert used <= ARROWS[area(name)] | {area(name)}
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    arrows = {name: {other for other in imports(path) if other in MODULES} - {name} for name, path in MODULES.items()}
+    left = dict(arrows)
+    while ends := [name for name, others in left.items()
+                   if not others & left.keys() or not any(name in others for others in left.values())]:
+        for name in ends:
+            del left[name]
+    assert not left, f"a circle is among {sorted(left)}"
+
+
+def test_the_top_of_the_package_is_small() -> None:
+    names = [path.name for path in PACKAGE.glob("*.py")]
+    assert len(names) <= MOST_AT_THE_TOP, names
 
 
 def test_ray_is_behind_one_seam() -> None:
     users = {path.relative_to(PACKAGE).as_posix() for path in FILES
              if any(name.split(".")[0] == "ray" for name in imports(path))}
     assert users
-    assert all(user.startswith("jobs/ray_") for user in users)
+    assert all(user.startswith("jobs/ray/") for user in users)
 
 
 @pytest.mark.parametrize("module", ["roar", "roar.analysis.curves", "roar.analysis.figures", "roar.store.store",

@@ -6,6 +6,7 @@ NeurIPS 2019, arXiv:1806.10758, Table 2 (three data sets, ResNet-50, five networ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -67,7 +68,7 @@ def published() -> pd.DataFrame:
 
     ``threshold`` is the percentage of pixels replaced, in both modes.
     """
-    file = resources.files("roar.analysis.data") / "roar_table2.csv"
+    file = resources.files("roar.report.data") / "roar_table2.csv"
     with file.open(encoding="utf-8") as stream:
         wide = pd.read_csv(stream)
     long = wide.melt(["dataset", "estimator"], var_name="cell", value_name="accuracy")
@@ -177,3 +178,10 @@ def _evidence(pairs: pd.DataFrame) -> str:
 def _listed(rows: pd.DataFrame) -> str:
     return "; ".join(f"{row['estimator']} {in_points(row['advantage'], row['ci_low'], row['ci_high'])}"
                      for row in rows.to_dict("records")) + "."
+
+
+TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "findings": findings,
+    "paper": lambda results: against_paper(results).beside,
+    "paper-order": lambda results: against_paper(results).order,
+}
