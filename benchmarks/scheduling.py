@@ -61,7 +61,7 @@ def idle_jobs(count: int) -> dict[str, float]:
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"{folder}/store")
-        store.begin()
+        _ = store.description
         stage = Stage("idle", open_idle, {}, [Task(str(n), n) for n in range(count)])
         started = time.perf_counter()
         run(stage, ComputeSettings(), store, clock)
@@ -75,7 +75,7 @@ def planned_jobs(count: int) -> dict[str, float]:
     found: dict[str, float] = {"jobs": count}
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"{folder}/store")
-        store.begin()
+        _ = store.description
         cells = {}
         for number in range(count):
             estimator, rest = f"estimator-{number % 20}", number // 20

@@ -120,6 +120,7 @@ def run(arguments: argparse.Namespace, limit: int | None) -> int:
     from roar.experiment import load_experiment
     from roar.metrics.retraining.tasks import retrain
     from roar.pipeline.images import needed, streams
+    from roar.report.view import Results
 
     training = {"window": arguments.window, "batch_size": arguments.batch_size, "epochs": 1}
     session = pipeline.prepare(load_experiment(None, {
@@ -130,7 +131,7 @@ def run(arguments: argparse.Namespace, limit: int | None) -> int:
     if not streams(session):
         raise SystemExit("The images fit into the budget; nothing would be shown.")
     retrain(session)
-    failed = session.store.results().query("status != 'ok'")
+    failed = Results(session.store).results().query("status != 'ok'")
     if len(failed):
         raise SystemExit(failed["message"].iloc[0])
     return needed(session)

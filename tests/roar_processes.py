@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from roar.report.view import Results
 from roar.store.store import Store, open_store
 
 TOML = """
@@ -106,14 +107,14 @@ def _note_trainings(trained: Path) -> None:
 def files_of(store: Path) -> dict[str, bytes]:
     """Every file of the finished artefacts, by its path."""
     return {path.relative_to(store).as_posix(): path.read_bytes()
-            for kind in ("models", "rankings", "deletion", "degraded") for path in sorted((store / kind).rglob("*"))
+            for kind in ("models", "rankings", "metrics", "degraded") for path in sorted((store / kind).rglob("*"))
             if path.is_file() and not path.name.startswith(".tmp-")}
 
 
 def rows_of(store: Store | Path) -> pd.DataFrame:
     """The results, without what differs from run to run."""
     opened = store if isinstance(store, Store) else open_store(str(store))
-    return opened.results().drop(columns="train_seconds")
+    return Results(opened).results().drop(columns="train_seconds")
 
 
 def assert_same(store: Path, other: Path) -> None:

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from roar import open_store
 from roar.errors import AnalysisError
 from roar.metrics.deletion.areas import IMAGE_AREA_COLUMNS, image_areas, metric
 from roar.metrics.deletion.frames import FOLDER, read_deletion_images
 from roar.metrics.deletion.worker import _curves, _images
 from roar.report.files import one_table, write_report
+from roar.report.view import Results
 from roar.store.artefacts import MANIFEST, file_entry, key_of, manifest_bytes
-from roar.store.store import Store
+from roar.store.store import Store, open_store
 
 THRESHOLDS = (0.0, 10.0, 50.0, 90.0)
 
@@ -91,7 +91,7 @@ def test_what_a_curve_is_called() -> None:
 def store(tmp_path: Path) -> Store:
     """A store with deletion curves of three estimators in two modes and nothing else."""
     found = open_store(str(tmp_path / "store"))
-    found.begin()
+    _ = found.description
     for estimator in ("gradient", "random", "sobel"):
         row: dict[str, Any] = {"source": "digits", "model": "simplecnn", "regularizer": "recipe",
                                "estimator": estimator}
@@ -136,7 +136,7 @@ def test_a_store_without_any_retraining_has_a_report(store: Store) -> None:
         assert words in page
     areas = pd.read_csv(folder / "deletion-areas.csv")
     for column in ("area", "advantage", "ci_low", "n_test"):
-        np.testing.assert_allclose(areas[column], store.deletion_areas()[column])
+        np.testing.assert_allclose(areas[column], Results(store).deletion_areas()[column])
     assert len(areas) == 3 * 2 * 2
     for name in ("deletion", "deletion-areas"):
         assert len(one_table(store, name, "csv").splitlines()) > 12
@@ -144,6 +144,6 @@ def test_a_store_without_any_retraining_has_a_report(store: Store) -> None:
 
 def test_an_empty_store_has_nothing_to_report(tmp_path: Path) -> None:
     empty = open_store(str(tmp_path / "empty"))
-    empty.begin()
+    _ = empty.description
     with pytest.raises(AnalysisError, match="no result"):
         write_report(empty)

@@ -23,6 +23,7 @@ from roar.jobs.executor import run as run_stage
 from roar.jobs.stage import Outcome, Product, Stage, Task
 from roar.pipeline.running import StageWatcher
 from roar.progress import Silent
+from roar.report.view import Results
 from roar.store.store import open_store
 
 EXPERIMENT = """
@@ -109,7 +110,7 @@ def test_a_lost_node_and_a_killed_worker_lose_nothing(cluster: Any, tmp_path: Pa
     with run(calm, "--executor", "serial") as process:
         output = process.communicate(timeout=300)[0]
         assert process.returncode == 0, output
-    found, expected = (open_store(str(folder / "roar-store")).results().drop(columns="train_seconds")
+    found, expected = (Results(open_store(str(folder / "roar-store"))).results().drop(columns="train_seconds")
                        for folder in (disturbed, calm))
     assert len(found) == JOBS == 40
     assert found["job"].is_unique
@@ -143,7 +144,7 @@ def test_a_program_outside_the_cluster_drives_it_although_its_server_dies_at_its
     with run(here, "--executor", "serial", *small) as process:
         output = process.communicate(timeout=300)[0]
         assert process.returncode == 0, output
-    found, expected = (open_store(str(folder / "roar-store")).results().drop(columns="train_seconds")
+    found, expected = (Results(open_store(str(folder / "roar-store"))).results().drop(columns="train_seconds")
                        for folder in (far, here))
     assert len(found) == 2
     pd.testing.assert_frame_equal(found, expected)
@@ -161,7 +162,7 @@ def test_a_task_that_kills_its_worker_costs_no_other_and_says_why(tmp_path: Path
         return work
 
     store = open_store(str(tmp_path / "store"))
-    store.begin()
+    _ = store.description
     seen: dict[str, Outcome] = {}
     tasks = [Task(f"task-{number}", number) for number in range(3)]
     ray.shutdown()

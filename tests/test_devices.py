@@ -23,6 +23,7 @@ from roar.jobs.training.evaluation import evaluate
 from roar.jobs.training.loop import train
 from roar.models import create
 from roar.recipes import Recipe
+from roar.report.view import Results
 from roar.store.store import open_store
 
 __all__ = ["plain_optimizers"]
@@ -122,7 +123,7 @@ def test_a_whole_run(words: list[str], room: bool, roar: Callable[..., Any], tmp
             monkeypatch.setattr(job_images, "free_memory", lambda device: 0.0)
         said = roar(*everything, "--store", there)
     assert said.code == 0, said.err
-    found, expected = (open_store(str(store)).results() for store in (there, here))
+    found, expected = (Results(open_store(str(store))).results() for store in (there, here))
     assert set(found["status"]) == {"ok"}
     assert set(found["device"]) == {"cuda"}
     assert (found["accuracy"] - expected["accuracy"]).abs().max() <= 3 / 30  # weights differ by rounding, few images

@@ -22,6 +22,7 @@ from roar.estimators import ESTIMATORS, TRUTH, Oracle, RankedImages, find, group
 from roar.estimators.methods.oracle import erring
 from roar.experiment import EstimatorSettings, load_experiment
 from roar.metrics.retraining.forecast import overview
+from roar.report.view import Results
 from roar.seeds.streams import derive, random_words
 from roar.store.shards import read_ranks
 
@@ -189,7 +190,7 @@ def test_streamed_truth_and_streamed_masks_give_the_same_bytes(tmp_path: Path) -
         assert pipeline.ranked_estimators(session) == ("oracle", "oracle-inverted", "random", "oracle-noisy(0.2)",
                                                        "oracle-noisy(0.5)")
         kept.append(({path.relative_to(root): path.read_bytes() for path in root.rglob("part-*.parquet")},
-                     session.store.results().drop(columns="train_seconds")))
+                     Results(session.store).results().drop(columns="train_seconds")))
     assert kept[0][0] == kept[1][0] and len(kept[0][0]) == 5 * (3 + 2)
     assert kept[0][1].equals(kept[1][1]) and (kept[0][1]["fill"] == "mask-only").sum() == 4
 

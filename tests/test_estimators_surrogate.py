@@ -23,6 +23,7 @@ from roar.metrics.deletion.tasks import delete
 from roar.metrics.retraining.forecast import forecast, overview
 from roar.metrics.retraining.tasks import retrain
 from roar.pipeline.ranking import spectrum
+from roar.report.view import Results
 from roar.seeds.streams import derive
 from roar.seeds.tensors import random_normal
 from roar.store.shards import read_ranks
@@ -209,7 +210,7 @@ def test_controls_retrain_masks_and_surrogates_beside_what_was_asked(tmp_path: P
     assert before < {job.key for job in jobs} and len(before) == 2 * (1 + 4)
     cells = {(job.row["estimator"], job.row["fill"]) for job in jobs if job.key not in before}
     assert cells == {("random-blurred(gradient)", "mean"), ("gradient", "mask-only"), ("sobel", "mask-only")}
-    results = both.store.results()
+    results = Results(both.store).results()
     assert len(results) == len(jobs) == 2 * (1 + 4 + 3) and set(results["status"]) == {"ok"}
     assert forecast(both).retrain_seconds > 0
     for path in (tmp_path / "store").rglob("random-blurred(*/**/part-00000.parquet"):
@@ -218,7 +219,7 @@ def test_controls_retrain_masks_and_surrogates_beside_what_was_asked(tmp_path: P
     said = roar("verify", "--repair", "--executor", "serial", "--store", str(tmp_path / "store"))
     assert said.code == 0, said.err + said.out
     assert of_surrogate(tmp_path / "store")
-    after = both.store.results()
+    after = Results(both.store).results()
     columns = ["job", "accuracy"]
     assert after[columns].sort_values("job").values.tolist() == results[columns].sort_values("job").values.tolist()
     status = roar("status", "--store", str(tmp_path / "store")).out

@@ -19,6 +19,7 @@ from roar.experiment import load_experiment
 from roar.metrics.deletion.tasks import delete
 from roar.metrics.retraining.tasks import retrain
 from roar.pipeline import Session
+from roar.report.view import Results
 
 SEEDS = 5
 
@@ -67,7 +68,7 @@ def test_with_retraining_the_worst_ranking_costs_nothing_until_the_informative_p
     accuracy 0.841 untouched, 0.81 to 0.85 with 12.5 to 75 % replaced, 0.59 with 87.5 %; by `oracle` 0.59 with 12.5 %
     and 0.48 with 25 %.
     """
-    accuracy = Accuracies(toy.store.results(), "seed")
+    accuracy = Accuracies(Results(toy.store).results(), "seed")
     whole = accuracy["reference", 0.0]
     for threshold in (12.5, 25.0, 50.0, 75.0):
         assert interval(whole - accuracy["oracle-inverted", threshold])[1] < 0.05
@@ -82,9 +83,9 @@ def test_without_retraining_the_worst_ranking_looks_informative(toy: Session) ->
     Five networks, accuracy 0.83 untouched, 0.79 with 12.5 %, 0.74 with 25 % and 0.64 with 50 % replaced; retrained
     ones have 0.82 there.
     """
-    deleted = toy.store.deletion()
+    deleted = Results(toy.store).deletion()
     assert deleted["model"].nunique() == SEEDS
-    without, retrained = Accuracies(deleted, "model"), Accuracies(toy.store.results(), "seed")
+    without, retrained = Accuracies(deleted, "model"), Accuracies(Results(toy.store).results(), "seed")
     whole = without["oracle-inverted", 0.0]
     for threshold, margin in ((12.5, 0.02), (25.0, 0.06), (50.0, 0.12)):
         assert interval(whole - without["oracle-inverted", threshold])[0] > margin
@@ -106,7 +107,7 @@ def test_planted_pixels_order_the_estimators_by_how_right_they_are(tmp_path: Pat
                    recipe={"learning_rate": 0.05, "batch_size": 50}, estimators={"names": list(order)},
                    degrade={"thresholds": [20, 40]})
     retrain(made)
-    accuracy = Accuracies(made.store.results(), "seed")
+    accuracy = Accuracies(Results(made.store).results(), "seed")
     for threshold in (20.0, 40.0):
         for better, worse in pairwise(order):
             assert interval(accuracy[worse, threshold] - accuracy[better, threshold])[0] > 0.02

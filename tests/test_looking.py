@@ -28,6 +28,7 @@ from roar.models import create
 from roar.models.activation import colour_mixing, first_filters, layer_names, most_exciting, moved, painted
 from roar.pipeline import Session
 from roar.report.heatmaps import first_of_each_class, strips
+from roar.report.view import Results
 from roar.store.shards import read_ranks
 
 SMALL: dict[str, Any] = {
@@ -324,9 +325,9 @@ def test_the_comparison_is_written(session: Session, roar: Callable[..., Any]) -
     assert findings[0] in said.out
     assert roar("report", "--store", session.store.location).code == 0
     results = pd.read_csv(reports / "results.csv")
-    assert len(results) == len(session.store.results())
+    assert len(results) == len(Results(session.store).results())
     assert results["job"].is_unique
-    curves = session.store.curves()
+    curves = Results(session.store).curves()
     assert set(curves[curves["estimator"] == "random"]["regularizer"]) == {"none", "dropout(0.3)"}
 
 

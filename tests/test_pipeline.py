@@ -18,6 +18,7 @@ from roar.errors import EstimatorError, ExperimentError, SourceError
 from roar.experiment import Experiment, load_experiment
 from roar.metrics.retraining.tasks import retrain
 from roar.pipeline import Session, plan
+from roar.report.view import Results
 from roar.store.shards import read_ranks
 
 SMALL: dict[str, Any] = {
@@ -43,7 +44,7 @@ def ranks_on_disk(store: Path) -> dict[str, bytes]:
 
 
 def what_was_found(session: Session) -> pd.DataFrame:
-    return session.store.results().drop(columns="train_seconds")
+    return Results(session.store).results().drop(columns="train_seconds")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 
 def test_every_job_has_one_row(serial: Session) -> None:
-    results = serial.store.results()
+    results = Results(serial.store).results()
     assert len(results) == 2 + 4 * 2 * 2
     assert set(results["status"]) == {"ok"}
     assert results["accuracy"].between(0, 1).all()
@@ -63,7 +64,7 @@ def test_every_job_has_one_row(serial: Session) -> None:
 
 
 def test_seeds_differ_and_cells_differ(serial: Session) -> None:
-    results = serial.store.results()
+    results = Results(serial.store).results()
     assert results["accuracy"].nunique() > 3
     assert results["job"].is_unique
 
@@ -120,7 +121,7 @@ def test_what_is_deleted_is_made_again_and_nothing_else(serial: Session, tmp_pat
     assert {path: path.stat().st_mtime_ns for path in untouched} == untouched
     assert ranks_on_disk(root) == ranks_on_disk(Path(serial.store.location))
     pd.testing.assert_frame_equal(what_was_found(again), what_was_found(serial))
-    assert session.store.results()["job"].is_unique
+    assert Results(session.store).results()["job"].is_unique
 
 
 def test_a_written_data_set_is_what_a_retrained_network_sees(serial: Session) -> None:
@@ -160,14 +161,14 @@ def test_a_training_that_fails_is_a_row_and_stops_no_other(tmp_path: Path, monke
 
     diverging.calls = 0  # type: ignore[attr-defined]
     monkeypatch.setattr(resuming, "train", diverging)
-    results = finished(tmp_path / "store", executor="serial", pack=1).store.results()
+    results = Results(finished(tmp_path / "store", executor="serial", pack=1).store).results()
     failed = results[results["status"] == "failed"]
     assert len(results) == 18
     assert len(failed) == 1
     assert failed["accuracy"].isna().all()
     assert "FloatingPointError" in failed["message"].iloc[0]
     assert "loss is not a number" in failed["message"].iloc[0]
-    assert finished(tmp_path / "store").store.results()["status"].eq("ok").all()
+    assert Results(finished(tmp_path / "store").store).results()["status"].eq("ok").all()
 
 
 def test_scores_that_are_not_finite_leave_no_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +206,7 @@ def test_modes_and_models_share_what_is_the_same(tmp_path: Path) -> None:
     jobs = retrain(session)
     # Per model 2 estimators x 2 modes; shared by both: 2 controls x 2 modes and the reference.
     assert len(jobs) == 2 * 2 * 2 + 2 * 2 + 1
-    assert session.store.results()["mode"].value_counts().to_dict() == {"roar": 7, "kar": 6}
+    assert Results(session.store).results()["mode"].value_counts().to_dict() == {"roar": 7, "kar": 6}
 
 
 def test_one_network_seen_through_two_normalisations_is_two_rankings(tmp_path: Path) -> None:

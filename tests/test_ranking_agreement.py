@@ -23,12 +23,14 @@ from roar.analysis.stability import agreement as order_agreement
 from roar.datasets.degradation import replaced_count
 from roar.errors import AnalysisError, EstimatorError, ExperimentError
 from roar.experiment import load_experiment
+from roar.metrics import METRICS
 from roar.metrics.agreement.figures import shown
 from roar.metrics.agreement.frames import COLUMNS as OWN
 from roar.metrics.agreement.summary import agreements
 from roar.metrics.agreement.tasks import agreement as measure_agreement
 from roar.metrics.similarity import averages, chance, every_two, images_at_a_time, inner_thresholds, one_by_one
-from roar.report.files import one_table, write_agreement
+from roar.report.files import one_table, write_metric
+from roar.report.view import Results
 from roar.store.integrity import damages
 from roar.store.merge import merge
 from roar.store.shards import read_ranks
@@ -143,7 +145,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> pipeline.Session:
 
 
 def test_every_pair_of_estimators_and_of_seeds_has_its_rows(session: pipeline.Session) -> None:
-    frame = session.store.ranking_agreement()
+    frame = Results(session.store).ranking_agreement()
     assert dict(frame.dtypes.astype(str)) == OWN
     assert set(OWN) <= set(COLUMNS)
     sizes = frame.groupby(["across", "model", "measure"]).size().to_dict()
@@ -161,7 +163,7 @@ def test_every_pair_of_estimators_and_of_seeds_has_its_rows(session: pipeline.Se
 def test_the_rows_are_those_of_the_rankings_on_disk(session: pipeline.Session) -> None:
     ranks = {ranking.estimator: read_ranks(session.store, f"{ranking.folder}/test")
              for ranking in pipeline.rank(session, ("test",)) if ranking.model in (None, session.models[0])}
-    frame = session.store.ranking_agreement().query("model == 'simplecnn' and across == 'estimators'")
+    frame = Results(session.store).ranking_agreement().query("model == 'simplecnn' and across == 'estimators'")
     for row in frame.query("measure == 'spearman'").itertuples():
         each = [stats.spearmanr(a, b)[0] for a, b in zip(ranks[row.estimator], ranks[row.other], strict=True)]
         assert row.mean == pytest.approx(np.mean(each), abs=1e-7)
@@ -178,7 +180,7 @@ def test_other_shards_give_the_same_bytes(tmp_path: Path) -> None:
     """For controls, whose ranks do not depend on the shard; those of a network may by a rounding."""
     names = ["random", "random-bernoulli", "sobel"]
     stores = [finished(tmp_path / str(size), names=names, shard_size=size).store for size in (50, 7)]
-    frames = [store.ranking_agreement().drop(columns="folder") for store in stores]
+    frames = [Results(store).ranking_agreement().drop(columns="folder") for store in stores]
     pd.testing.assert_frame_equal(*frames, check_exact=True)
     images = [[path.read_bytes() for path in sorted(Path(store.location).rglob("agreement/**/images.parquet"))]
               for store in stores]
@@ -197,7 +199,7 @@ def test_two_settings_of_one_estimator_are_told_apart(session: pipeline.Session,
     store = tmp_path / "store"
     for samples in (2, 3):
         finished(store, names=["vargrad", "random"], samples=samples)
-    frame = open_store(str(store)).ranking_agreement()
+    frame = Results(open_store(str(store))).ranking_agreement()
     names = {*frame["estimator"], *frame["other"]}
     assert "random" in names
     assert len(names) == 5  # two settings on each of two networks
@@ -207,10 +209,10 @@ def test_two_settings_of_one_estimator_are_told_apart(session: pipeline.Session,
 def test_the_store_knows_the_artefacts(session: pipeline.Session, tmp_path: Path) -> None:
     store = session.store
     assert damages(store) == []
-    assert "agreement" in {path.split("/")[0] for path in store.files.list("")}
+    assert store.files.list("metrics/agreement")
     other = open_store(str(tmp_path / "other"))
     assert merge(other, store).artefacts >= 3
-    pd.testing.assert_frame_equal(other.ranking_agreement(), store.ranking_agreement())
+    pd.testing.assert_frame_equal(Results(other).ranking_agreement(), Results(store).ranking_agreement())
     assert read_status(store).models == 2
 
 
@@ -229,7 +231,7 @@ def test_the_command_prints_correlations_and_writes_table_and_figure(roar: Calla
     assert lines[0].split("\t") == ["model", "estimator", "other_model", "other", "Spearman", "95 % interval", "images"]
     assert len(lines) == 1 + 3 + 2
     assert (tmp_path / "store/reports/agreement.svg").read_bytes().count(b"gradient") >= 2
-    assert len(pd.read_csv(tmp_path / "store/reports/agreement.csv")) == 9
+    assert len(pd.read_csv(tmp_path / "store/reports/ranking-agreement.csv")) == 9
     table = roar("report", "--table", "ranking-agreement", "--format", "csv", "--store", "store")
     assert table.code == 0, table.err
 
@@ -279,17 +281,17 @@ def test_many_ties_are_told() -> None:
 
 
 def test_the_figure_shows_every_network_and_other_seeds(session: pipeline.Session) -> None:
-    figure = agreement_heatmap(session.store.ranking_agreement())
+    figure = agreement_heatmap(Results(session.store).ranking_agreement())
     svg = render(figure, "svg").decode()
-    assert svg == render(agreement_heatmap(session.store.ranking_agreement()), "svg").decode()
+    assert svg == render(agreement_heatmap(Results(session.store).ranking_agreement()), "svg").decode()
     assert svg.count(">other seeds</text>") == 2
     with pytest.raises(AnalysisError, match="roar agreement"):
-        agreement_heatmap(session.store.ranking_agreement().iloc[:0])
+        agreement_heatmap(Results(session.store).ranking_agreement().iloc[:0])
     assert shown(-0.999) == "−1"
 
 
 def test_nothing_compared_writes_nothing(tmp_path: Path) -> None:
-    assert write_agreement(open_store(str(tmp_path / "store"))).files == []
+    assert write_metric(open_store(str(tmp_path / "store")), METRICS["agreement"]).files == []
 
 
 def test_the_order_of_estimators_is_compared_across_fills_but_not_with_masks_alone() -> None:

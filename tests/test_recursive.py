@@ -31,6 +31,7 @@ from roar.metrics.retraining.job import Job
 from roar.metrics.retraining.tasks import retrain
 from roar.models import create
 from roar.pipeline import Session, plan
+from roar.report.view import Results
 from roar.seeds.streams import derive
 from roar.store.local import LocalFiles
 
@@ -59,7 +60,7 @@ def retrained(store: Path, **changes: Any) -> Session:
 
 def rows(session: Session, **where: Any) -> pd.DataFrame:
     """Some results, without what differs from run to run."""
-    found = session.store.results().drop(columns="train_seconds")
+    found = Results(session.store).results().drop(columns="train_seconds")
     return found[(found[list(where)] == pd.Series(where)).all(axis=1)].reset_index(drop=True)
 
 
@@ -338,7 +339,7 @@ def test_models_that_share_a_retrainer_share_the_chains(serial: Session, tmp_pat
 
     session = retrained(tmp_path / "store", model=[{"seed": 0}, {"seed": 1}], retrain={"seeds": 1},
                         estimators={"names": ["gradient"]})
-    found = session.store.results()
+    found = Results(session.store).results()
     assert found["mode"].value_counts().to_dict() == {"recursive": 3, "roar": 1}
     once = rows(serial, estimator="gradient", seed=0).drop(columns="model")
     pd.testing.assert_frame_equal(rows(session, mode="recursive").drop(columns="model"), once)

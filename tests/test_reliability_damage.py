@@ -15,6 +15,7 @@ from roar.errors import DamagedArtefactError, StoreError
 from roar.experiment import load_experiment
 from roar.metrics.deletion.tasks import delete
 from roar.metrics.retraining.tasks import retrain
+from roar.report.view import Results
 from roar.store.artefacts import MANIFEST
 from roar.store.compaction import compact, write_compacted
 from roar.store.integrity import damages, missing
@@ -70,7 +71,7 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "history": lambda store: only(store.glob("models/*/*/history.parquet")),
     "ranking": lambda store: only(store.glob("rankings/*/*/gradient-*/train/part-00001.parquet")),
     "degraded": lambda store: only(store.glob("degraded/*/*/gradient-*/*/test-*.parquet")),
-    "deletion": lambda store: only(store.glob("deletion/*/*/gradient-*/*.parquet")),
+    "deletion": lambda store: only(store.glob("metrics/deletion/*/*/gradient-*/*.parquet")),
     "manifest of a model": lambda store: only(store.glob(f"models/*/*/{MANIFEST}")),
     "manifest of a ranking": lambda store: only(store.glob(f"rankings/*/*/gradient-*/train/{MANIFEST}")),
     "manifest of a degraded set": lambda store: only(store.glob(f"degraded/*/*/gradient-*/*/{MANIFEST}")),
@@ -125,7 +126,7 @@ def read(store: Path, path: str) -> None:
         if manifest is not None and name != MANIFEST:
             opened.read_file(folder, name)
     elif path.startswith("results/"):
-        opened.results()
+        Results(opened).results()
     else:
         read_plans(opened)
     for plan in missing(opened):

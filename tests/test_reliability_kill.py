@@ -37,7 +37,7 @@ def stage(store: Path) -> str:
         return "rank"
     if len(list(store.glob("results/*.json"))) < JOBS:
         return "retrain"
-    return "delete" if len(list(store.glob("deletion/*/*/*/manifest.json"))) < 4 else "report"
+    return "delete" if len(list(store.glob("metrics/deletion/*/*/*/manifest.json"))) < 4 else "report"
 
 
 def finished(store: Path) -> dict[Path, tuple[int, int]]:

@@ -302,7 +302,7 @@ def test_a_newer_store_is_refused_by_every_command(roar: Roar, store: Path, body
                   ["merge", str(store)]):
         said = roar(*words, "--store", str(store))
         assert said.code == 1
-        assert f"this roar reads up to {FORMAT}; {remedy}." in said.err
+        assert f"this roar reads {FORMAT}; {remedy}." in said.err
     assert tree(store) == before
 
 

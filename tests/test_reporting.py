@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 from analysis_results import SIX, synthetic_results
 
-from roar import open_store
 from roar.report.files import watch, write_report
+from roar.report.view import Results
 from roar.store.artefacts import key_of
 from roar.store.results import result_file
-from roar.store.store import Store
+from roar.store.store import Store, open_store
 
 Roar = Callable[..., Any]
 
@@ -28,7 +28,7 @@ Roar = Callable[..., Any]
 def store(tmp_path: Path) -> Store:
     """A store with the results of six estimators, two thresholds and three seeds."""
     found = open_store(str(tmp_path / "roar-store"))
-    found.begin()
+    _ = found.description
     for row in synthetic_results(SIX, (0.0, 50.0, 90.0), 3, failed=[("vargrad", 90.0, 1)]).to_dict("records"):
         put(found, row)
     return found
@@ -124,10 +124,10 @@ def test_watching_ends_when_nothing_is_missing(store: Store) -> None:
 
 
 def test_frames_on_the_store(store: Store) -> None:
-    assert set(store.leaderboard()["estimator"]) == set(SIX)
-    assert len(store.compare("vargrad", "sobel")) == 3
-    assert "roar-store" in store._repr_html_()
-    assert store.deletion().empty
+    assert set(Results(store).leaderboard()["estimator"]) == set(SIX)
+    assert len(Results(store).compare("vargrad", "sobel")) == 3
+    assert "roar-store" in Results(store)._repr_html_()
+    assert Results(store).deletion().empty
 
 
 def test_the_page_is_served_on_loopback_only(store: Store) -> None:

@@ -27,6 +27,7 @@ from roar.models import create, head, head_only, weights_hash
 from roar.models import registry as models
 from roar.models.regularizers import parse
 from roar.recipes import Recipe
+from roar.report.view import Results
 
 HALF = Normalisation((0.5,), (0.25,))
 SMALL: dict[str, Any] = {
@@ -47,7 +48,7 @@ def rows(store: Path, variant: str, **how: Any) -> pd.DataFrame:
     """The results of an experiment, without what differs from run to run."""
     session = pipeline.prepare(experiment(store, variant, **how))
     jobs = {job.key for job in retrain(session)}
-    results = session.store.results()
+    results = Results(session.store).results()
     return results[results["job"].isin(jobs)].drop(columns="train_seconds").reset_index(drop=True)
 
 
@@ -232,7 +233,7 @@ def test_a_rate_near_zero_gives_the_explained_network(variant: str, tmp_path: Pa
     retrain(session)
     manifest = session.store.manifest(session.models[0].folder)
     assert manifest is not None
-    found = session.store.results().query("estimator == 'reference'")["accuracy"].tolist()
+    found = Results(session.store).results().query("estimator == 'reference'")["accuracy"].tolist()
     assert found == [manifest["facts"]["test_accuracy"]] * 2
     assert found[0] > 0.15
 
@@ -251,7 +252,7 @@ def test_a_reference_is_the_explained_network_trained_further(tmp_path: Path) ->
     images, test = (torch.from_numpy(split.images) for split in (session.source.train, session.source.test))
     labels, test_labels = (torch.from_numpy(split.labels) for split in (session.source.train, session.source.test))
     train(network, images, labels, job.recipe, own, derive(0, "training", 1))
-    row = session.store.results().set_index("job").loc[job.key]
+    row = Results(session.store).results().set_index("job").loc[job.key]
     assert row["accuracy"] == evaluate(network, test, test_labels, own).accuracy
 
 

@@ -33,6 +33,7 @@ from roar.metrics.sanity.verdict import sanity_verdicts, with_sanity
 from roar.models import create
 from roar.models.layers import Layer, grouped, layers, redraw
 from roar.report.page import report_page
+from roar.report.view import Results
 from roar.seeds.streams import derive, random_order
 from roar.store.integrity import damages
 from roar.store.shards import read_ranks
@@ -129,7 +130,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> pipeline.Session:
 
 
 def test_every_step_and_kind_has_its_rows(session: pipeline.Session) -> None:
-    frame = session.store.sanity()
+    frame = Results(session.store).sanity()
     assert dict(frame.dtypes.astype(str)) == OWN
     assert set(OWN) <= set(COLUMNS)
     assert set(frame["estimator"]) == {"gradient", "smoothgrad", "guided-backprop", "integrated-gradients"}
@@ -172,7 +173,7 @@ def test_the_correlations_are_those_of_a_network_that_is_randomised_by_hand(
     explaining = [r for r in real if r.model is not None]
     ranked = rank_images(by_hand(session, names), images, targets, session.source.test.indices, norm,
                          [r.estimator for r in explaining], settings, 0, "test", lots=derive(0, "sanity", "ties"))
-    frame = session.store.sanity().query("kind == @kind and step == @step and measure == 'spearman'")
+    frame = Results(session.store).sanity().query("kind == @kind and step == @step and measure == 'spearman'")
     frame = frame.set_index("estimator")
     assert len(labels) == 40
     for ranking in explaining:
@@ -227,7 +228,7 @@ def test_the_network_of_shuffled_labels_is_trained_by_the_usual_recipe_and_says_
     order = random_order(derive(0, "shuffled labels", 0), 0, len(train))
     found = network.eval()(norm.apply(torch.from_numpy(train.images))).argmax(1).numpy()
     assert manifest["facts"]["train_accuracy"] == pytest.approx((found == train.labels[order]).mean())
-    assert store.sanity()["train_accuracy"].dropna().unique() == pytest.approx(manifest["facts"]["train_accuracy"])
+    assert Results(store).sanity()["train_accuracy"].dropna().unique() == pytest.approx(manifest["facts"]["train_accuracy"])
     from roar.report.regularizers import explained_networks
 
     assert len(explained_networks(store)) == 1
@@ -247,7 +248,7 @@ def test_workers_do_not_change_a_byte(session: pipeline.Session, tmp_path: Path)
     measure_agreement(session)
     store = tmp_path / "store"
     shutil.copytree(session.store.location, store)
-    made = [*store.glob("sanity/*/*/labels-*"), *store.glob("sanity/*/*/cascading-3-*"), *store.glob("agreement/*")]
+    made = [*store.glob("metrics/sanity/*/*/labels-*"), *store.glob("metrics/sanity/*/*/cascading-3-*"), *store.glob("metrics/agreement/*")]
     for folder in made:
         shutil.rmtree(folder)
     on_ray = opened(store, {"executor": "ray", "workers": 2})
@@ -264,8 +265,8 @@ def test_other_shards_give_the_same_numbers(session: pipeline.Session, tmp_path:
     other = opened(tmp_path / "store", estimators={**SMALL["estimators"], "shard_size": 16},
                    sanity={"kinds": ["cascading"], "steps": 1})
     measure_sanity(other)
-    mine = other.store.sanity().sort_values(["estimator", "measure", "threshold"])
-    theirs = session.store.sanity().query("kind == 'cascading' and step == 4").sort_values(
+    mine = Results(other.store).sanity().sort_values(["estimator", "measure", "threshold"])
+    theirs = Results(session.store).sanity().query("kind == 'cascading' and step == 4").sort_values(
         ["estimator", "measure", "threshold"])
     assert np.allclose(mine["mean"], theirs["mean"], atol=2e-3)
     assert set(mine["layers"]) == {"linear … conv1"}
@@ -371,7 +372,7 @@ def test_the_page_shows_both_or_says_that_they_were_not_done(session: pipeline.S
     assert "The rankings were not compared" in bare
     assert "No sanity checks are here" in bare
     assert "sanity check:" not in bare
-    page = report_page(synthetic_results(), agreeing=session.store.ranking_agreement(), sanity=pd.concat(
+    page = report_page(synthetic_results(), agreeing=Results(session.store).ranking_agreement(), sanity=pd.concat(
         [checks({"gradient": 0.9, "vargrad": 0.1}), checks({"gradient": 0.9}, "labels", steps=1)]))
     assert page.count("does not notice</strong>") == 2
     assert "sanity check: does not notice weights and labels" in page
@@ -385,6 +386,6 @@ def test_two_settings_of_one_estimator_are_told_apart(tmp_path: Path) -> None:
         found = opened(tmp_path / "store", estimators={"names": ["vargrad"], "samples": samples},
                        sanity={"kinds": ["independent"], "steps": 1})
         measure_sanity(found)
-    names = set(open_store(str(tmp_path / "store")).sanity()["estimator"])
+    names = set(Results(open_store(str(tmp_path / "store"))).sanity()["estimator"])
     assert len(names) == 2
     assert all(name.startswith("vargrad (") for name in names)

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roar import open_store
 from roar.errors import DamagedArtefactError, StoreError
+from roar.report.view import Results
 from roar.store.artefacts import FORMAT, MANIFEST, file_entry, key_of, manifest_bytes
 from roar.store.results import COLUMNS, finished_jobs, read_result, result_file
 from roar.store.sealed import read_sealed, seal
 from roar.store.shards import read_ranks, read_shard, shard_bytes, shard_name, whole_shard
-from roar.store.store import Store
+from roar.store.store import Store, open_store
 
 ROW = {"source": "digits", "model": "simplecnn", "regularizer": "none", "retrainer": "simplecnn", "estimator": "sobel",
        "mode": "roar", "fill": "mean", "threshold": 50.0, "seed": 0, "status": "ok", "accuracy": 0.5, "n_test": 10,
@@ -109,41 +109,41 @@ def test_results_are_one_frame_with_the_promised_columns(store: Store) -> None:
     put(store, "b", seed=1, accuracy=0.75)
     put(store, "a", seed=0)
     put(store, "c", seed=2, status="failed", accuracy=None, message="it diverged")
-    frame = store.results()
+    frame = Results(store).results()
     assert list(frame.columns) == list(COLUMNS)
     assert frame["seed"].tolist() == [0, 1, 2]
     assert frame["accuracy"].tolist()[:2] == [0.5, 0.75]
     assert math.isnan(frame["accuracy"].iloc[2])
     assert finished_jobs(store.files) == ({job("a"), job("b")}, {job("c")})
-    curve = store.curves()
+    curve = Results(store).curves()
     assert curve["n"].tolist() == [2]
     assert curve["mean"].iloc[0] == pytest.approx(0.625)
 
 
 def test_an_empty_store_has_an_empty_frame(store: Store) -> None:
-    assert store.results().empty
-    assert list(store.results().columns) == list(COLUMNS)
+    assert Results(store).results().empty
+    assert list(Results(store).results().columns) == list(COLUMNS)
 
 
 def test_a_job_that_succeeds_after_it_failed_counts_once(store: Store) -> None:
     put(store, "a", status="failed", accuracy=None)
     put(store, "a")
-    assert store.results()["status"].tolist() == ["ok"]
+    assert Results(store).results()["status"].tolist() == ["ok"]
 
 
 def test_two_protocols_and_two_settings_of_one_estimator_are_told_apart(store: Store) -> None:
     put(store, "a", protocol="1" * 12)
     put(store, "b", protocol="2" * 12)
-    assert set(store.results()["source"]) == {"digits (111111)", "digits (222222)"}
+    assert set(Results(store).results()["source"]) == {"digits (111111)", "digits (222222)"}
     put(store, "b", protocol="1" * 12, ranking="9" * 12)
-    assert set(store.results()["estimator"]) == {"sobel (r1)", "sobel (999999)"}
+    assert set(Results(store).results()["estimator"]) == {"sobel (r1)", "sobel (999999)"}
 
 
 def test_a_changed_result_is_noticed(store: Store) -> None:
     path = put(store, "a")
     store.files.write(path, store.files.read(path).replace(b'"accuracy": 0.5', b'"accuracy": 0.9'))
     with pytest.raises(DamagedArtefactError, match=r"results/\w+\.json"):
-        store.results()
+        Results(store).results()
     store.files.write(path, b"{")
     with pytest.raises(DamagedArtefactError):
         read_result(store.files, path)

@@ -38,6 +38,7 @@ from roar.metrics.retraining.tasks import retrain
 from roar.models import create, weights_hash
 from roar.pipeline import Session
 from roar.recipes import Recipe
+from roar.report.view import Results
 from roar.seeds.streams import random_order
 from roar.store.shards import RankFolder, RankReader, shard_bytes, shard_name
 
@@ -268,7 +269,7 @@ def all_stages(session: Session) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, 
     root = Path(session.store.location)
     files = {path.relative_to(root).as_posix(): path.read_bytes()
              for pattern in ("*.safetensors", "*.parquet") for path in root.rglob(pattern)}
-    return session.store.results().drop(columns="train_seconds"), session.store.deletion(), files
+    return Results(session.store).results().drop(columns="train_seconds"), Results(session.store).deletion(), files
 
 
 def test_a_budget_changes_no_byte(source: Source, tmp_path: Path) -> None:
@@ -294,7 +295,7 @@ def test_ray_workers_read_for_themselves(source: Source, tmp_path: Path, monkeyp
     serial = pipeline.prepare(experiment(source, tmp_path / "serial"))
     retrain(serial)
     assert not on_ray.source.train.is_decoded
-    found, expected = (session.store.results().drop(columns="train_seconds") for session in (on_ray, serial))
+    found, expected = (Results(session.store).results().drop(columns="train_seconds") for session in (on_ray, serial))
     pd.testing.assert_frame_equal(found, expected)
 
 
