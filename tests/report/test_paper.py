@@ -5,22 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_results import SIX, TWENTY, synthetic_results
+from analysis_results import SIX, TWENTY, deletion_of, synthetic_results
 from statsmodels.stats.proportion import proportion_confint
 
 from roar.analysis.names import paper_name
 from roar.errors import AnalysisError
 from roar.metrics.deletion.areas import deletion_areas, deletion_beside_roar, deletion_curves
 from roar.report.paper import against_paper, findings, published
-
-
-def deletion_of(strength: dict[str, float], mode: str = "roar", n_test: int = 10_000) -> pd.DataFrame:
-    """Deletion curves that fall in a straight line from 93 % by so much at t = 90."""
-    cells = [("reference", 0.0, 0.93)] + [(name, t, 0.93 - lost * t / 90) for name, lost in strength.items()
-                                         for t in (10.0, 30.0, 50.0, 70.0, 90.0)]
-    return pd.DataFrame([{"source": "digits", "model": "simplecnn", "regularizer": "recipe", "estimator": name,
-                          "mode": mode, "fill": "mean", "threshold": t, "accuracy": accuracy, "n_test": n_test}
-                         for name, t, accuracy in cells])
 
 
 def test_the_published_table_is_whole() -> None:

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_results import SIX, TWENTY, synthetic_results, with_controls
+from analysis_results import SIX, TWENTY, deletion_of, synthetic_results, with_controls
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
-from test_analysis_paper import deletion_of
 
 from roar.analysis.beyond import control_curves
 from roar.analysis.classes import per_class
@@ -74,7 +73,7 @@ def test_drawing_leaves_pyplot_unloaded() -> None:
     code = ("import sys; sys.path.insert(0, sys.argv[1]); from analysis_results import synthetic_results\n"
             "from roar.analysis.curves import curves; from roar.analysis.figures import accuracy_curves\n"
             "accuracy_curves(curves(synthetic_results())); print('matplotlib.pyplot' in sys.modules)")
-    tests = str(Path(__file__).parent)
+    tests = str(Path(__file__).parents[1] / "support")
     done = subprocess.run([sys.executable, "-c", code, tests], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

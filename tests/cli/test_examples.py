@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-NOTEBOOK = Path(__file__).resolve().parent.parent / "examples" / "digits.ipynb"
+NOTEBOOK = Path(__file__).resolve().parents[2] / "examples" / "digits.ipynb"
 
 
 def last_value(code: str, names: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from pretended_device import plain_optimizers, pretended_device
 
 __all__ = ["plain_optimizers"]
-SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "gpu_protocol.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu_protocol.py"
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from analysis_results import ROW
 from roar_processes import JOBS, TOML, assert_same, files_of, rows_of
-from test_store import ROW
 
 from roar.jobs.stage import Desk
 from roar.store.artefacts import FORMAT, MANIFEST, key_of

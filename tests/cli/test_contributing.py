@@ -13,7 +13,7 @@ import pytest
 
 from roar.experiment import EstimatorSettings
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
 LIST = "from roar.estimators import ESTIMATORS; print(*(e.name for e in ESTIMATORS.values() if '{}' in e.family))"
 
@@ -39,7 +39,7 @@ def test_the_example_is_a_family_of_six_that_passes_the_contract(tmp_path: Path)
     names = re.findall(r"`((?:\w+-)*(?:absolute|abs)(?:-\w+)*)`", told)
     assert listed.split() == ["absolute-gradient", *names] and len(names) == 5
     report = _python(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "abs",
-                     "tests/test_estimators_contract.py", "tests/test_estimators_registry.py")
+                     "tests/estimators/test_contract.py", "tests/estimators/test_estimator_registry.py")
     assert re.search(r"\d{2,} passed", report) and "failed" not in report
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from analysis_results import SIX, TWENTY, synthetic_results
-from test_analysis_paper import deletion_of
+from analysis_results import SIX, TWENTY, deletion_of, synthetic_results
 
 from roar.analysis.gallery import Gallery, GalleryRow
 from roar.report.page import report_page

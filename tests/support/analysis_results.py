@@ -75,3 +75,17 @@ def with_controls(results: pd.DataFrame, blurred: float = 0.05, shape: float = 0
     masks = masks.assign(accuracy=masks["accuracy"].where(judged["status"] == "ok"))
     return pd.concat([results, *(part.assign(job=name + part["job"]) for name, part in
                                  (("blurred-", smooth), ("masks-", masks)))], ignore_index=True)
+
+
+def deletion_of(strength: dict[str, float], mode: str = "roar", n_test: int = 10_000) -> pd.DataFrame:
+    """Deletion curves that fall in a straight line from 93 % by so much at t = 90."""
+    cells = [("reference", 0.0, 0.93)] + [(name, t, 0.93 - lost * t / 90) for name, lost in strength.items()
+                                         for t in (10.0, 30.0, 50.0, 70.0, 90.0)]
+    return pd.DataFrame([{"source": "digits", "model": "simplecnn", "regularizer": "recipe", "estimator": name,
+                          "mode": mode, "fill": "mean", "threshold": t, "accuracy": accuracy, "n_test": n_test}
+                         for name, t, accuracy in cells])
+
+
+ROW = {"source": "digits", "model": "simplecnn", "regularizer": "none", "retrainer": "simplecnn", "estimator": "sobel",
+       "mode": "roar", "fill": "mean", "threshold": 50.0, "seed": 0, "status": "ok", "accuracy": 0.5, "n_test": 10,
+       "epochs": 1, "train_seconds": 1.0, "device": "cpu", "job": "k", "protocol": "p1", "ranking": "r1", "message": ""}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from analysis_results import ROW
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,10 +19,6 @@ from roar.store.results import COLUMNS, finished_jobs, read_result, result_file
 from roar.store.sealed import read_sealed, seal
 from roar.store.shards import read_ranks, read_shard, shard_bytes, shard_name, whole_shard
 from roar.store.store import Store, open_store
-
-ROW = {"source": "digits", "model": "simplecnn", "regularizer": "none", "retrainer": "simplecnn", "estimator": "sobel",
-       "mode": "roar", "fill": "mean", "threshold": 50.0, "seed": 0, "status": "ok", "accuracy": 0.5, "n_test": 10,
-       "epochs": 1, "train_seconds": 1.0, "device": "cpu", "job": "k", "protocol": "p1", "ranking": "r1", "message": ""}
 
 
 @pytest.fixture

@@ -334,7 +334,7 @@ def test_channel_statistics_are_counted_once(source: Source, tmp_path: Path,
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is told by Linux's /proc only")
 def test_what_is_held_stays_below_the_ceiling() -> None:
     """The benchmark, scaled down: the set is larger than the ceiling, and the ceiling is not passed."""
-    script = Path(__file__).resolve().parent.parent / "benchmarks" / "streaming.py"
+    script = Path(__file__).resolve().parents[2] / "benchmarks" / "streaming.py"
     sizes = {"images": 3_000, "window": 128, "batch-size": 32, "shard-size": 100, "row-group": 50, "steps": 12}
     words = [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
     done = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True, check=True)

@@ -17,7 +17,7 @@ from roar.store.local import LocalFiles
 from roar.store.location import open_files
 from roar.store.store import open_store
 
-PACKAGE = Path(__file__).resolve().parent.parent / "roar"
+PACKAGE = Path(__file__).resolve().parents[2] / "roar"
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
