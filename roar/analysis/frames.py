@@ -9,7 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
-from roar.analysis import beyond, classes, contrasts, faithfulness, leaderboard, ranks
+from roar.analysis import beyond, classes, contrasts, faithfulness, leaderboard, paper, ranks
 from roar.analysis import stability as agreement
 from roar.analysis.curves import CELL, RESULT_COLUMNS, checked, curves, in_order
 from roar.analysis.names import order
@@ -32,6 +32,9 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "ranks": ranks.ranks,
     "agreement": agreement.agreement,
     "classes": classes.per_class,
+    "findings": paper.findings,
+    "paper": lambda results: paper.against_paper(results).beside,
+    "paper-order": lambda results: paper.against_paper(results).order,
 }
 
 COLUMNS: dict[str, str] = {

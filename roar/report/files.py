@@ -204,15 +204,12 @@ def table(store: Store, name: str) -> pd.DataFrame:
         AnalysisError: the results do not allow it.
     """
     from roar.analysis import frames
-    from roar.report import paper
 
     tables = {table.name: table for metric in METRICS.values() for table in metric.tables}
     if name in tables:
         return tables[name].frame(store)
-    if name in paper.TABLES:
-        return paper.TABLES[name](results_of(store))
     if name not in frames.TABLES:
-        raise UnknownNameError("table", name, [*frames.TABLES, *paper.TABLES, *tables])
+        raise UnknownNameError("table", name, [*frames.TABLES, *tables])
     if name == "leaderboard":
         return leaderboard_of(results_of(store), measured(store))
     if name == "classes":
@@ -224,11 +221,12 @@ def table(store: Store, name: str) -> pd.DataFrame:
 
 def against_paper(store: Store) -> str:
     """The paper's findings with the evidence here, and the published numbers beside ours, as text."""
+    from roar.analysis.paper import against_paper as compare
     from roar.analysis.tables import plain_table
-    from roar.report.paper import against_paper as compare
+    from roar.metrics.deletion.areas import deletion_areas
 
     frames = measured(store)
-    found = compare(results_of(store, frames), frames["deletion"])
+    found = compare(results_of(store, frames), deletion_areas(frames["deletion"]))
     findings = "\n".join(f"{row.finding}. {row.claim}\n   {row.verdict}: {row.evidence}"
                          for row in found.findings.itertuples())
     return f"{findings}\n\n{plain_table(found.order)}\n{plain_table(found.beside)}"

@@ -25,6 +25,7 @@ from roar.analysis.grid import grids
 from roar.analysis.leaderboard import leaderboard
 from roar.analysis.names import FAMILIES, REFERENCE, order
 from roar.analysis.names import parts as name_parts
+from roar.analysis.paper import against_paper
 from roar.analysis.ranks import critical_differences
 from roar.analysis.stability import agreement
 from roar.analysis.tables import accuracy_table
@@ -32,7 +33,6 @@ from roar.errors import AnalysisError
 from roar.metrics.agreement.summary import agreements
 from roar.metrics.deletion.areas import DELETION_PANEL, deletion_areas, deletion_beside_roar, deletion_curves, metric
 from roar.metrics.sanity.verdict import UNCHANGED, finest, sanity_verdicts, with_sanity
-from roar.report.paper import against_paper
 
 MOST_CLASSES = 20  # charts of classes on the page
 PAPER_URL = "https://arxiv.org/abs/1806.10758"
@@ -84,7 +84,7 @@ def report_page(results: pd.DataFrame, deletion: pd.DataFrame | None = None,
         told={key: value for key, value in told.items() if value not in (None, "", [], {})},
         panels=_panels(results, sanity), agreeing=_agreeing(agreeing), sanity=_sanity(sanity),
         beside=control_sections(results), faithfulness=_faithfulness(results), jobs=_jobs(results),
-        paper=against_paper(results, deletion) if len(results) else None,
+        paper=against_paper(results, _gaps(deletion)) if len(results) else None,
         deletion=_deletion(results, deletion, image_areas), classes=_classes(results, class_names),
         agreement=_agreement(results), gallery=_gallery(gallery), paper_url=PAPER_URL)
 
@@ -206,6 +206,11 @@ def _deletion(results: pd.DataFrame, deletion: pd.DataFrame | None,
                     "rows": part.sort_values("deletion", ascending=False).to_dict("records")}
                    for panel, part in both.groupby(keys, sort=False)],
         "areas": deletion_areas(deletion)}
+
+
+def _gaps(deletion: pd.DataFrame | None) -> pd.DataFrame | None:
+    """The areas of deletion over controls, where deletion was measured."""
+    return None if deletion is None or deletion.empty else deletion_areas(deletion)
 
 
 def _image_areas(areas: pd.DataFrame | None, here: dict[str, str]) -> list[dict[str, Any]]:

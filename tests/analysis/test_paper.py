@@ -9,9 +9,9 @@ from analysis_results import SIX, TWENTY, deletion_of, synthetic_results
 from statsmodels.stats.proportion import proportion_confint
 
 from roar.analysis.names import paper_name
+from roar.analysis.paper import against_paper, findings, published
 from roar.errors import AnalysisError
 from roar.metrics.deletion.areas import deletion_areas, deletion_beside_roar, deletion_curves
-from roar.report.paper import against_paper, findings, published
 
 
 def test_the_published_table_is_whole() -> None:
@@ -54,12 +54,12 @@ def test_the_papers_own_numbers_agree_with_themselves() -> None:
 
 
 def test_findings_that_hold_and_that_do_not() -> None:
-    held = findings(synthetic_results(std=0.001), deletion_of(
-        {"gradient": 0.5, "smoothgrad": 0.2, "random": 0.3, "sobel": 0.3}))
+    held = findings(synthetic_results(std=0.001), deletion_areas(deletion_of(
+        {"gradient": 0.5, "smoothgrad": 0.2, "random": 0.3, "sobel": 0.3})))
     assert held["verdict"].tolist() == ["holds", "holds", "holds", "holds"]
     turned = synthetic_results(std=0.001)
     turned["estimator"] = turned["estimator"].replace({"gradient": "vargrad", "vargrad": "gradient"})
-    broken = findings(turned, deletion_of({"vargrad": 0.1, "random": 0.3}))
+    broken = findings(turned, deletion_areas(deletion_of({"vargrad": 0.1, "random": 0.3})))
     assert broken["verdict"].tolist() == ["does not hold", "holds", "does not hold", "not measured"]
 
 
@@ -68,9 +68,9 @@ def test_findings_need_spread_estimators_and_deletion() -> None:
     bare = findings(synthetic_results(["grad-cam", "random"]))
     assert set(bare["verdict"]) == {"not measured"}
     assert not len(findings(synthetic_results(mode="kar")))
-    weak = findings(synthetic_results(), deletion_of({"gradient": 0.1, "random": 0.3}))
+    weak = findings(synthetic_results(), deletion_areas(deletion_of({"gradient": 0.1, "random": 0.3})))
     assert weak["verdict"].iloc[3] == "does not hold"
-    near = findings(synthetic_results(), deletion_of({"gradient": 0.3, "random": 0.3}))
+    near = findings(synthetic_results(), deletion_areas(deletion_of({"gradient": 0.3, "random": 0.3})))
     assert near["verdict"].iloc[3] == "open"
 
 

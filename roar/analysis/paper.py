@@ -6,7 +6,6 @@ NeurIPS 2019, arXiv:1806.10758, Table 2 (three data sets, ResNet-50, five networ
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -21,12 +20,12 @@ from roar.analysis.leaderboard import verdicts
 from roar.analysis.names import REFERENCE, paper_name, parts
 from roar.analysis.stability import correlations
 from roar.analysis.tables import in_points
-from roar.metrics.deletion.areas import DELETION_PANEL, deletion_areas
 
 DATASETS = ("imagenet", "food101", "birdsnap")
 BESIDE_COLUMNS = (*PANEL, "estimator", "published_as", "threshold", "mean", "ci_low", "ci_high", *DATASETS)
 ORDER_COLUMNS = (*PANEL, "dataset", "threshold", "spearman", "kendall", "estimators")
 FINDING_COLUMNS = (*PANEL, "finding", "claim", "verdict", "evidence")
+_DELETION_PANEL = ("source", "model", "regularizer", "mode", "fill")  # what one deletion curve belongs to
 CLAIMS = (
     "The base estimators are no better than random.",
     "SmoothGrad is no better than the base it smooths.",
@@ -57,7 +56,8 @@ def against_paper(results: pd.DataFrame, deletion: pd.DataFrame | None = None) -
 
     Args:
         results: one row per job.
-        deletion: as :func:`roar.analysis.deletion_curves` takes it, for the fourth finding.
+        deletion: areas of deletion curves over controls, for the fourth finding; see
+            :func:`roar.metrics.deletion.areas.deletion_areas`.
     """
     beside = _beside(curves(results))
     return AgainstPaper(beside, _order(beside), findings(results, deletion))
@@ -68,7 +68,7 @@ def published() -> pd.DataFrame:
 
     ``threshold`` is the percentage of pixels replaced, in both modes.
     """
-    file = resources.files("roar.report.data") / "roar_table2.csv"
+    file = resources.files("roar.analysis.data") / "roar_table2.csv"
     with file.open(encoding="utf-8") as stream:
         wide = pd.read_csv(stream)
     long = wide.melt(["dataset", "estimator"], var_name="cell", value_name="accuracy")
@@ -106,7 +106,7 @@ def _order(beside: pd.DataFrame) -> pd.DataFrame:
 
 def findings(results: pd.DataFrame, deletion: pd.DataFrame | None = None) -> pd.DataFrame:
     """Which of the paper's four findings hold here, each with its evidence: see :class:`AgainstPaper`."""
-    gaps = deletion_areas(deletion) if deletion is not None and len(deletion) else None
+    gaps = deletion if deletion is not None and len(deletion) else None
     rows: list[dict[str, Any]] = []
     for grid in grids(results):
         if grid.here["mode"] != "roar":
@@ -157,7 +157,7 @@ def _otherwise(bases: pd.DataFrame, gaps: pd.DataFrame | None, here: dict[str, s
     """The claim about deletion, for those bases that ROAR does not find better than random."""
     if gaps is None:
         return "not measured", "It takes deletion curves, and there are none."
-    at_home = np.logical_and.reduce([gaps[name] == here[name] for name in DELETION_PANEL])
+    at_home = np.logical_and.reduce([gaps[name] == here[name] for name in _DELETION_PANEL])
     modest = bases[bases["verdict"] != "better"]["estimator"]
     own = gaps[at_home & (gaps["control"] == "random") & gaps["estimator"].isin(modest)]
     if not len(own):
@@ -178,10 +178,3 @@ def _evidence(pairs: pd.DataFrame) -> str:
 def _listed(rows: pd.DataFrame) -> str:
     return "; ".join(f"{row['estimator']} {in_points(row['advantage'], row['ci_low'], row['ci_high'])}"
                      for row in rows.to_dict("records")) + "."
-
-
-TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "findings": findings,
-    "paper": lambda results: against_paper(results).beside,
-    "paper-order": lambda results: against_paper(results).order,
-}
