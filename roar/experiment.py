@@ -258,7 +258,7 @@ class Experiment(BaseModel):
                 raise UnknownNameError("key", str(key), [*cls.model_fields, *SECTIONS])
             table = tables[key]
             sections[key] = table if isinstance(table, SECTIONS[key]) else validated(
-                SECTIONS[key], table if isinstance(table, dict) else {"": table}, f"section [{key}]")
+                SECTIONS[key], table if isinstance(table, dict) else {"": table}, "the experiment", f"{key}.")
         return {**tables, **sections}
 
     @model_serializer(mode="wrap")

@@ -149,7 +149,7 @@ class Registry(Generic[T]):
     makers: dict[str, Callable[[str], T]] = field(default_factory=dict)
     groups: dict[str, Callable[[], Iterable[str]]] = field(default_factory=dict)
     spellings: dict[str, str] = field(default_factory=dict)  # of the makers, e.g. oracle-noisy(q)
-    _loaded: bool = False
+    loaded: bool = False  # whether the built-in things are registered
 
     @property
     def entry_points(self) -> str:
@@ -171,8 +171,8 @@ class Registry(Generic[T]):
 
     def load(self) -> None:
         """Import the modules of the package, so that they register what they define."""
-        if not self._loaded:
-            self._loaded = True
+        if not self.loaded:
+            self.loaded = True
             package = importlib.import_module(self.package)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self.package}.{module.name}")
@@ -181,6 +181,11 @@ class Registry(Generic[T]):
         """Every built-in name, in the order of registration, without aliases, groups and makers."""
         self.load()
         return list(self.values)
+
+    def all(self) -> list[T]:
+        """Everything built in, in the order of registration."""
+        self.load()
+        return list(self.values.values())
 
     def installed(self) -> dict[str, importlib.metadata.EntryPoint]:
         """What other packages declare, by name, not imported; a built-in name wins."""

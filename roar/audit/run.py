@@ -32,7 +32,7 @@ COSTS = "reports/audit-costs.json"
 
 
 @dataclass(frozen=True)
-class Metric:
+class AuditedMetric:
     """A way to judge estimators.
 
     Attributes:
@@ -51,14 +51,14 @@ class Metric:
     paper: str
 
 
-METRICS = (
-    Metric("ROAR", "roar", "mean", True, "accuracy", -1, "Hooker et al. 2019"),
-    Metric("KAR", "kar", "mean", True, "accuracy", 1, "Hooker et al. 2019"),
-    Metric("recursive ROAR", "recursive", "mean", True, "accuracy", -1, "Madsen et al. 2022"),
-    Metric("ROAD, retrained", "roar", "noisy-linear", True, "accuracy", -1, "Rong et al. 2022"),
-    Metric("deletion", "roar", "mean", False, "probability", -1, "Petsiuk et al. 2018"),
-    Metric("insertion", "kar", "mean", False, "probability", 1, "Petsiuk et al. 2018"),
-    Metric("ROAD", "roar", "noisy-linear", False, "accuracy", -1, "Rong et al. 2022"),
+AUDITED = (
+    AuditedMetric("ROAR", "roar", "mean", True, "accuracy", -1, "Hooker et al. 2019"),
+    AuditedMetric("KAR", "kar", "mean", True, "accuracy", 1, "Hooker et al. 2019"),
+    AuditedMetric("recursive ROAR", "recursive", "mean", True, "accuracy", -1, "Madsen et al. 2022"),
+    AuditedMetric("ROAD, retrained", "roar", "noisy-linear", True, "accuracy", -1, "Rong et al. 2022"),
+    AuditedMetric("deletion", "roar", "mean", False, "probability", -1, "Petsiuk et al. 2018"),
+    AuditedMetric("insertion", "kar", "mean", False, "probability", 1, "Petsiuk et al. 2018"),
+    AuditedMetric("ROAD", "roar", "noisy-linear", False, "accuracy", -1, "Rong et al. 2022"),
 )
 
 
@@ -110,23 +110,23 @@ def run_audit(base: Experiment, audit: Audit, reporter: Reporter | None = None) 
     quality: dict[str, pd.DataFrame] = {}
     seconds: dict[tuple[str, str], float] = {}
     for source in audit.sources:
-        measured: list[tuple[Metric, pd.DataFrame, float]] = []
-        for fill in dict.fromkeys(metric.fill for metric in METRICS):
-            judged = [metric for metric in METRICS if metric.fill == fill and not metric.retrains]
-            retrained = [metric for metric in METRICS if metric.fill == fill and metric.retrains]
+        measured: list[tuple[AuditedMetric, pd.DataFrame, float]] = []
+        for fill in dict.fromkeys(metric.fill for metric in AUDITED):
+            judged = [metric for metric in AUDITED if metric.fill == fill and not metric.retrains]
+            retrained = [metric for metric in AUDITED if metric.fill == fill and metric.retrains]
             evaluated = _session(here, audit, source, judged, reporter)
             if source not in quality:
                 quality[source] = _qualities(evaluated, source)
             trained = _session(base, audit, source, retrained, reporter)
             measured += [*_retrained(trained, retrained), *_evaluated(evaluated, judged)]
-        for metric, found, spent in sorted(measured, key=lambda one: METRICS.index(one[0])):
+        for metric, found, spent in sorted(measured, key=lambda one: AUDITED.index(one[0])):
             scores.append(found.assign(source=source, metric=metric.name,
                                        draws="seeds" if metric.retrains else "images"))
             seconds[source, metric.name] = spent
     return Audited(pd.concat(scores, ignore_index=True), pd.concat(quality.values(), ignore_index=True), seconds)
 
 
-def _session(base: Experiment, audit: Audit, source: str, metrics: Sequence[Metric],
+def _session(base: Experiment, audit: Audit, source: str, metrics: Sequence[AuditedMetric],
              reporter: Reporter | None) -> Session:
     """What measures metrics of one fill on a source."""
     changes: dict[str, Any] = {
@@ -154,7 +154,7 @@ def _qualities(session: Session, source: str) -> pd.DataFrame:
         for ranking in rank(session)])
 
 
-def _retrained(session: Session, metrics: Sequence[Metric]) -> list[tuple[Metric, pd.DataFrame, float]]:
+def _retrained(session: Session, metrics: Sequence[AuditedMetric]) -> list[tuple[AuditedMetric, pd.DataFrame, float]]:
     """Each metric's score per estimator and seed, and the seconds that its trainings took.
 
     An estimator without a network to explain ranks the same again, so its rows of mode `roar` are those of `recursive`.
@@ -175,7 +175,7 @@ def _retrained(session: Session, metrics: Sequence[Metric]) -> list[tuple[Metric
     return found
 
 
-def _evaluated(session: Session, metrics: Sequence[Metric]) -> list[tuple[Metric, pd.DataFrame, float]]:
+def _evaluated(session: Session, metrics: Sequence[AuditedMetric]) -> list[tuple[AuditedMetric, pd.DataFrame, float]]:
     """Each metric's score per estimator and test image, and its part of the seconds when they were measured first."""
     import pandas as pd
 
@@ -187,7 +187,7 @@ def _evaluated(session: Session, metrics: Sequence[Metric]) -> list[tuple[Metric
     return [(metric, _image_scores(images, metric), spent / len(metrics)) for metric in metrics]
 
 
-def _image_scores(images: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+def _image_scores(images: pd.DataFrame, metric: AuditedMetric) -> pd.DataFrame:
     rows = images[(images["threshold"] > 0) & (images["mode"] == metric.mode)]
     values = rows["correct" if metric.measure == "accuracy" else "probability"].astype("float64")
     means = rows.assign(score=metric.sign * values).groupby(["estimator", "index"], observed=True)["score"].mean()

@@ -12,7 +12,7 @@ import typer
 
 from roar.cli.flags import experiment_options, split_words, whole_numbers
 from roar.cli.upkeep import clean, merge, verify
-from roar.errors import RoarError, UnknownNameError
+from roar.errors import RoarError, UnknownNameError, UsageError
 from roar.experiment import Experiment
 from roar.metrics import METRICS, Metric
 
@@ -133,7 +133,21 @@ def retrain(experiment: Experiment) -> None:
     _report(session, retrain_missing(session))
 
 
-for _metric in METRICS.values():
+@app.command()
+@experiment_options("estimators", "degrade")
+def measure(
+    experiment: Experiment,
+    metric: Annotated[str, typer.Argument(metavar="METRIC", help="A name of `roar list metrics`, FILE.py:METRIC, or "
+                                          "package.module:METRIC.")],
+) -> None:
+    """Measure a metric that is not roar's: of an installed package, or of a file."""
+    asked = METRICS.find(metric)
+    if asked in METRICS.all():
+        raise UsageError(f"'{asked.name}' has a command with flags of its own; use `roar {asked.command}`.")
+    _measure(asked)(experiment)
+
+
+for _metric in METRICS.all():
     _command = _measure(_metric) if _metric.tables else retrain
     _command.__doc__ = _metric.description
     app.command(_metric.command)(experiment_options(*_metric.sections, _metric.command)(_command))
@@ -247,7 +261,7 @@ def audit(
     from dataclasses import replace
 
     from roar.audit.report import summary_table, write_audit
-    from roar.audit.run import FULL, METRICS, SMALL, run_audit
+    from roar.audit.run import AUDITED, FULL, SMALL, run_audit
     from roar.cli.terminal import Terminal
     from roar.store.store import open_store
 
@@ -255,7 +269,7 @@ def audit(
     if "name" in experiment.source.model_fields_set:
         asked = replace(asked, sources=(experiment.source.name,))
     audited = run_audit(experiment, asked, Terminal())
-    written = write_audit(open_store(experiment.store), audited, asked, {one.name: one.paper for one in METRICS})
+    written = write_audit(open_store(experiment.store), audited, asked, {one.name: one.paper for one in AUDITED})
     table = summary_table(written.table)
     print_rows(list(table.columns), [list(map(str, row)) for row in table.to_numpy()])
     print("\n".join([*written.findings, *written.files]))
@@ -292,6 +306,17 @@ def list_models(
     print_rows(["model", "parameters", "description", *(["dropout"] if verbose else [])],
                 [[kind.name, f"{kind.parameters:,}", kind.description, *([kind.dropout] if verbose else [])]
                  for kind in model_kinds()])
+
+
+@listing.command("metrics")
+def list_metrics() -> None:
+    """Every metric: its command, its paper, and the tables that it gives."""
+    rows = [[metric.name, f"roar {metric.command}", metric.paper.authors, str(metric.paper.year),
+             ", ".join(table.name for table in metric.tables) or "results, curves, leaderboard, ..."]
+            for metric in METRICS.all()]
+    rows += [[name, f"roar measure {name}", f"installed: {point.value}", "", ""]
+             for name, point in METRICS.installed().items()]
+    print_rows(["metric", "command", "paper", "year", "tables"], rows)
 
 
 @listing.command("regularizers")

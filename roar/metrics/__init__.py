@@ -1,23 +1,57 @@
 """What is measured with rankings: one folder per metric, each with a descriptor named ``METRIC``.
 
-A folder is found by its presence; to add a metric, write one.
+A folder registers itself by its presence; to add a metric, write one. A metric of another package is an entry point of
+the group ``roar.metrics``, one of a file is named as ``FILE.py:METRIC``; both are a :class:`Metric`.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
+from typing import Any
 
+from roar.errors import UsageError
 from roar.experiment import add_section
 from roar.metrics.base import Metric, Table
+from roar.plugins import Foreign
+from roar.registry import Registry
+from roar.store.store import Store
 
-__all__ = ["METRICS", "Metric", "Table"]
+__all__ = ["METRICS", "Metric", "Table", "metrics_of"]
 
-METRICS: dict[str, Metric] = {}  # by name
+FOLDER = "metrics"  # of the store
+
+
+def _adapt(given: Foreign, parameters: Mapping[str, Any], name: str) -> Metric:
+    """A metric that is not roar's."""
+    metric = given.load()
+    if not isinstance(metric, Metric):
+        raise UsageError(f"'{given.spelling}' is a {type(metric).__name__} and no metric; name a roar.metrics.Metric.")
+    if parameters:
+        raise UsageError(f"A metric takes no parameters in brackets, and '{given.spelling}' was given "
+                         f"{', '.join(parameters)}; set them in its section of the experiment file.")
+    if metric.settings is not None:
+        add_section(metric.command, metric.settings)
+    return metric
+
+
+METRICS: Registry[Metric] = Registry("metric", __name__, _adapt)
 
 for _module in pkgutil.iter_modules(__path__):
     if _module.ispkg:
         _metric = importlib.import_module(f"{__name__}.{_module.name}").METRIC
-        METRICS[_metric.name] = _metric
+        METRICS.add(_metric.name, _metric, [_metric.command] if _metric.command != _metric.name else [])
         if _metric.settings is not None:
             add_section(_metric.command, _metric.settings)
+METRICS.loaded = True
+
+
+def metrics_of(store: Store) -> list[Metric]:
+    """The metrics to report: the built-in ones, and those of installed packages that measured something here.
+
+    Raises:
+        UsageError: a package whose metric measured something cannot be imported.
+    """
+    measured = {path.split("/")[1] for path in store.files.list(FOLDER)}
+    return [*METRICS.all(), *(METRICS.find(name) for name in METRICS.installed() if name in measured)]

@@ -52,7 +52,7 @@ def remake(store: Store, compute: Mapping[str, Any], reporter: Reporter) -> list
         compute: the settings of ``[compute]``; a plan has none.
     """
     stages: dict[str, Callable[[Session], Any]] = {"train": train, "rank": rank, "degrade": degrade}
-    stages |= {metric.command: metric.run for metric in METRICS.values()}
+    stages |= {metric.command: metric.run for metric in METRICS.all()}
     unknown = []
     for lost in missing(store):
         if lost.plan.stage not in stages:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from roar.errors import AnalysisError, DamagedArtefactError, UnknownNameError
-from roar.metrics import METRICS, Metric
+from roar.metrics import METRICS, Metric, metrics_of
 from roar.registry import load
 from roar.report.gallery import read_gallery
 from roar.store.artefacts import key_of, versions
@@ -59,7 +59,7 @@ def write_metric(store: Store, metric: Metric) -> Measured:
 
 def measured(store: Store) -> dict[str, pd.DataFrame]:
     """The tables of all metrics by name, as they are in the store."""
-    return {name: frame for metric in METRICS.values() for name, frame in metric.frames(store).items()}
+    return {name: frame for metric in metrics_of(store) for name, frame in metric.frames(store).items()}
 
 
 def metric_files(metric: Metric, frames: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
@@ -98,7 +98,8 @@ def write_report(store: Store, jobs: Collection[str] | None = None, experiment: 
     if not names:
         board = leaderboard_of(results, frames)
         files = {**_tables(results, frames["curves"], board), **dict(_figures(results, frames["curves"], board)),
-                 **{name: data for metric in METRICS.values() for name, data in metric_files(metric, frames).items()},
+                 **{name: data for metric in metrics_of(store)
+                    for name, data in metric_files(metric, frames).items()},
                  PAGE: page(store, results, frames, experiment).encode()}
         for name, data in files.items():
             store.files.write(f"{FOLDER}/{name}", data)
@@ -159,7 +160,7 @@ def leaderboard_of(results: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) ->
     from roar.analysis.leaderboard import leaderboard
 
     board = leaderboard(results)
-    for metric in METRICS.values():
+    for metric in METRICS.all():
         board = load(metric.leaderboard)(board, frames) if metric.leaderboard else board
     return board
 
@@ -205,7 +206,7 @@ def table(store: Store, name: str) -> pd.DataFrame:
     """
     from roar.analysis import frames
 
-    tables = {table.name: table for metric in METRICS.values() for table in metric.tables}
+    tables = {table.name: table for metric in metrics_of(store) for table in metric.tables}
     if name in tables:
         return tables[name].frame(store)
     if name not in frames.TABLES:

@@ -70,8 +70,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ExperimentError(f"'{path}' is not TOML: {error}.") from None
 
 
-def validated(cls: type[T], tables: Mapping[str, Any], origin: str) -> T:
-    """A section from its tables.
+def validated(cls: type[T], tables: Mapping[str, Any], origin: str, below: str = "") -> T:
+    """A section from its tables, which come from a file or the command line and lie below a key such as ``sanity.``.
 
     Raises:
         UnknownNameError: a key does not exist; the message suggests the nearest.
@@ -81,7 +81,7 @@ def validated(cls: type[T], tables: Mapping[str, Any], origin: str) -> T:
         return cls.model_validate(tables)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = below + ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise UnknownNameError("key", str(first["loc"][-1]), keys_at(cls, first["loc"][:-1]),
                                    f"(in {origin}, at {where})") from None
