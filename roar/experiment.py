@@ -277,7 +277,15 @@ class Experiment(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
-        """Refuse chains of explained networks trained further or of bare masks, and weights that do not fit."""
+        self.check()
+        return self
+
+    def check(self) -> None:
+        """Refuse settings that contradict each other.
+
+        Raises:
+            ExperimentError: mode recursive with a variant or with bare masks, or weights that do not fit.
+        """
         settings = self.retrain
         recursive = RECURSIVE in self.degrade.modes
         if settings.variant != SCRATCH and recursive:
@@ -291,7 +299,6 @@ class Experiment(BaseModel):
             raise ExperimentError(f'[retrain] variant = "{settings.variant}" starts from the weights of the explained '
                                   f"network, {others[0]}, which do not fit {settings.model}; leave [retrain] model "
                                   "out.")
-        return self
 
 
 def load_experiment(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Experiment:

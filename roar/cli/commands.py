@@ -262,7 +262,7 @@ def audit(
 
     from roar.audit.report import summary_table, write_audit
     from roar.audit.run import AUDITED, FULL, SMALL, run_audit
-    from roar.cli.terminal import Terminal
+    from roar.progress.terminal import Terminal
     from roar.store.store import open_store
 
     asked = SMALL if small else FULL
@@ -330,7 +330,7 @@ def list_regularizers() -> None:
 
 def _session(experiment: Experiment) -> Session:
     from roar import pipeline
-    from roar.cli.terminal import Terminal
+    from roar.progress.terminal import Terminal
 
     return pipeline.prepare(experiment, Terminal())
 

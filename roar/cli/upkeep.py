@@ -21,8 +21,8 @@ def verify(
                                                           "all that was asked for.")] = False,
 ) -> None:
     """Read every byte of the store: is it what was written, and is everything there that was asked for?"""
-    from roar.cli.terminal import Terminal
     from roar.metrics.repair import remake, remove_damage
+    from roar.progress.terminal import Terminal
     from roar.store.claims import running
     from roar.store.integrity import damages, missing
     from roar.store.location import open_files

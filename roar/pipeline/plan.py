@@ -166,6 +166,7 @@ def check_names(experiment: Experiment) -> tuple[str, ...]:
     for name in [*(model.regularizer for model in experiment.model), experiment.retrain.regularizer]:
         parse(name)
     find_fill(experiment.degrade.fill)
+    experiment.check()
     return resolve(experiment.estimators.names)
 
 
