@@ -120,8 +120,10 @@ def parameters(spelling: Spelling) -> dict[str, Any]:
     return found
 
 
-def load(spelling: str) -> Any:
-    """The object that ``module:name`` of roar's spells; for what must not be imported before it is used."""
+def load(spelling: str | Callable[..., Any]) -> Any:
+    """The object that ``module:name`` spells, imported when it is used; an object is its own."""
+    if not isinstance(spelling, str):
+        return spelling
     module, _, name = spelling.partition(":")
     return getattr(importlib.import_module(module), name)
 

@@ -89,12 +89,6 @@ COLUMNS: dict[str, str] = {
     "tied_share": "share of pixels that tie with another of their image and fall by lot, in [0, 1]",
     "other_tied_share": "the same of the other ranking",
     "folder": "of the artefact in the store",
-    "kind": "how the network was randomised: `cascading` (layers drawn anew from the output on), `independent` (those of "
-            "one step), `labels` (trained on shuffled ones)",
-    "step": "of the randomisation, from 1 on, which is next to the output",
-    "steps": "of the randomisation in all; the last one of `cascading` has all layers drawn anew",
-    "layers": "drawn anew in this step, besides those of the steps before in `cascading`",
-    "train_accuracy": "of the network on its shuffled training labels, in [0, 1]",
     "sanity": "whether the estimator notices a randomised network: `notices`, `does not notice weights` (or labels, or "
               "both), `undecided`, `not checked`",
     "where": "what they have in common",

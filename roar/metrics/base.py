@@ -1,12 +1,12 @@
 """What a metric is: one folder with one descriptor, over which command line, status, report and Python API iterate.
 
-A descriptor names its functions as ``module:function`` below its own folder, so that the list of metrics loads
-neither torch nor pandas.
+A descriptor names its functions as ``module:function`` below its folder, so that the list of metrics loads neither
+torch nor pandas; a metric of a file may give the functions themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from roar.pipeline.session import Session
     from roar.store.store import Store
+
+Function = str | Callable[..., Any]  # ``module:function``, or the function
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Table:
     """
 
     name: str
-    read: str
+    read: Function
     description: str
     columns: Mapping[str, str] = field(default_factory=dict)
 
@@ -66,17 +68,19 @@ class Metric:
     command: str
     description: str
     paper: Paper
-    measure: str
+    measure: Function
     tables: tuple[Table, ...] = ()
-    summary: str | None = None
+    summary: Function | None = None
     sections: tuple[str, ...] = ("estimators", "degrade")
     settings: type[Settings] | None = None
-    figures: str | None = None
-    leaderboard: str | None = None
+    figures: Function | None = None
+    leaderboard: Function | None = None
 
     def run(self, session: Session) -> Any:
         """Measure what the session asks for and is missing; returns the folders of all of it."""
-        return load(self.measure)(session)
+        from roar.pipeline.session import asked_for
+
+        return asked_for(self.command)(load(self.measure))(session)
 
     def frames(self, store: Store) -> dict[str, pd.DataFrame]:
         """Every table of the metric by its name."""

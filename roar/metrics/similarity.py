@@ -157,9 +157,9 @@ def _shape(rankings: Sequence[np.ndarray]) -> tuple[int, ...]:
     """``[n, P]``, which all have."""
     shapes = sorted({ranks.shape for ranks in rankings})
     if len(shapes) != 1:
-        raise EstimatorError(f"Rankings are compared image by image and pixel by pixel, and these have "
-                             f"{' and '.join(f'{n} images of {p} pixels' for n, p in shapes)}; rank the same images with "
-                             "one estimators.unit.")
+        sizes = " and ".join(f"{n} images of {p} pixels" for n, p in shapes)
+        raise EstimatorError(f"Rankings are compared image by image and pixel by pixel, and these have {sizes}; rank "
+                             "the same images with one estimators.unit.")
     return shapes[0]
 
 

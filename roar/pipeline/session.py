@@ -60,7 +60,8 @@ def prepare(experiment: Experiment, reporter: Reporter | None = None) -> Session
                    reporter or Silent())
 
 
-def asked_for(stage: str, *, kept: bool = True) -> Callable[[Callable[Concatenate[Session, P], T]], Callable[Concatenate[Session, P], T]]:
+def asked_for(stage: str, *, kept: bool = True) -> Callable[
+        [Callable[Concatenate[Session, P], T]], Callable[Concatenate[Session, P], T]]:
     """Keep in the store that a stage was asked for, before anything is made."""
     def decorate(run: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Session, P], T]:
         @functools.wraps(run)

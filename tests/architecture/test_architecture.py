@@ -31,12 +31,14 @@ ARROWS = {
     "jobs": GROUND | {"store", "datasets", "models", "estimators"},
     "pipeline": GROUND | {"progress", "store", "datasets", "models", "estimators", "jobs"},
     "metrics": GROUND | {"progress", "store", "datasets", "models", "estimators", "jobs", "pipeline", "analysis"},
-    "report": GROUND | {"progress", "store", "datasets", "models", "estimators", "jobs", "pipeline", "analysis", "metrics"},
+    "report": GROUND | {"progress", "store", "datasets", "models", "estimators", "jobs", "pipeline", "analysis",
+                        "metrics"},
     "audit": GROUND | {"progress", "store", "pipeline", "analysis", "metrics", "report"},
 }
 ARROWS["study"] = ARROWS["testing"] = ARROWS["cli"] = {*GROUND, *ARROWS}
 ARROWS["__main__"] = {"cli"}
-ARROWS["__init__"] = {"study", "testing", "report", "datasets", "estimators", "models", "metrics", "errors", "experiment"}
+ARROWS["__init__"] = {"study", "testing", "report", "datasets", "estimators", "models", "metrics", "errors",
+                      "experiment"}
 MOST_AT_THE_TOP = 8
 
 

@@ -13,9 +13,6 @@ METRIC = Metric(
     measure="roar.metrics.agreement.tasks:agreement",
     tables=(Table("ranking-agreement", "roar.metrics.agreement.frames:read_ranking_agreement",
                   "a pair of rankings, a measure and a threshold, averaged over the test images", {
-                      "across": "what differs between the two rankings: the `estimators` of one network, or the `seeds` "
-                                "of the network",
-                      "other_model": "the network of the other ranking",
                       "other_tied_share": "`tied_share` of the other ranking"}),),
     summary="roar.metrics.agreement.frames:summary",
     figures="roar.metrics.agreement.figures:figures")

@@ -15,6 +15,7 @@ METRIC = Metric(
                   "a model, an estimator, a mode, a fill and a threshold", {
                       "probability": "mean softmax probability of the class that was explained, in [0, 1]"}),
             Table("deletion-areas", "roar.metrics.deletion.frames:read_deletion_areas",
-                  "a model, an estimator, a mode, a fill and a measure")),
+                  "a model, an estimator, a mode, a fill and a measure", {
+                      "area": "mean over the thresholds by the trapezoid rule, percent"})),
     summary="roar.metrics.deletion.frames:summary",
     figures="roar.metrics.deletion.figures:figures")
