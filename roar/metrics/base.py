@@ -78,9 +78,15 @@ class Metric:
 
     def run(self, session: Session) -> Any:
         """Measure what the session asks for and is missing; returns the folders of all of it."""
-        from roar.pipeline.session import asked_for
+        from roar.pipeline.session import asked_for, keep_plan
 
-        return asked_for(self.command)(load(self.measure))(session)
+        def measured(session: Session) -> Any:
+            made = load(self.measure)(session)
+            if self.tables:
+                keep_plan(session, self.command, made)
+            return made
+
+        return asked_for(self.command)(measured)(session)
 
     def frames(self, store: Store) -> dict[str, pd.DataFrame]:
         """Every table of the metric by its name."""
