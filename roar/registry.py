@@ -240,7 +240,13 @@ class Registry(Generic[T]):
             UnknownNameError, UsageError: as :meth:`resolve`; the name is a group's.
         """
         self.load()
-        spelling = parse(text)
+        try:
+            spelling = parse(text)
+        except UsageError:
+            name = self._canonical(text.partition("(")[0])
+            if name not in self.makers:
+                raise
+            spelling = Spelling(name, "")
         if spelling.is_object:
             return self.adapt(foreign(spelling.name), parameters(spelling), "")
         name = self._canonical(spelling.name)

@@ -11,6 +11,8 @@ from roar.cli.flags import experiment_options
 from roar.errors import EstimatorError
 from roar.experiment import Experiment
 
+IMAGES = 8
+
 if TYPE_CHECKING:
     from roar.datasets import Source
     from roar.estimators import Batch, Estimator, Explained
@@ -28,8 +30,8 @@ def check(
     from roar.cli.terminal import Terminal
     from roar.datasets import open_source
     from roar.estimators import ESTIMATORS
+    from roar.estimators.examination import examine
     from roar.plugins import executed_files
-    from roar.testing import IMAGES, examine
 
     with executed_files(lambda path: Terminal().say(f"This run executes {path}.")):
         estimator = ESTIMATORS.find(name)
@@ -105,10 +107,10 @@ def _explained(experiment: Experiment, source: Source) -> Explained:
     """The first network of the experiment; what normalises is a guess, for no rule depends on it."""
     from roar.datasets import Normalisation
     from roar.estimators import Explained
+    from roar.estimators.examination import untrained
     from roar.jobs.train_model import build
     from roar.models import load_weights
     from roar.pipeline.plan import network_for
-    from roar.testing import untrained
 
     settings = experiment.model[0]
     network = build(network_for(settings.name, settings.regularizer, source), 0)
