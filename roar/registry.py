@@ -73,9 +73,10 @@ def parse(text: str) -> Spelling:
     text = text.strip()
     name, bracket, rest = text.partition("(")
     in_file = re.match(r"(.+?\.py:[A-Za-z_][\w.]*)\s*(\(?)", text)
-    if in_file is not None and _depth(in_file[1]) == 0:  # the path of a file may have brackets
+    in_file = in_file if in_file and _depth(in_file[1]) == 0 else None
+    if in_file:  # the path of a file may have brackets
         name, bracket, rest = in_file[1], in_file[2], text[in_file.end():]
-    if not bracket and ")" not in rest:
+    if not bracket and ")" not in (rest if in_file else name):
         return Spelling(name + rest)
     if not rest.endswith(")") or _depth(rest[:-1]) != 0:
         raise UsageError(f"Parameters stand in brackets behind a name, which '{text}' does not close; write "
