@@ -267,6 +267,10 @@ def _form(thing: Any, name: str) -> Form:
         UsageError: it is no estimator.
     """
     if callable(getattr(thing, "attribute", None)):
+        first = list(inspect.signature(thing).parameters)[:1] if inspect.isclass(thing) else []
+        if first == ["attribution_method"]:
+            raise UsageError(f"'{name}' goes around another method; ask for smoothgrad(X) or vargrad(X), or write a "
+                             f"function that takes the network and returns {name}(...).")
         calling = _named(thing.attribute, ("inputs",), skip_self=inspect.isclass(thing))
         if calling is not None and "target" not in calling:
             raise UsageError(f"`attribute` of '{name}' takes no target; write attribute(inputs, target=...), as captum "
@@ -276,10 +280,6 @@ def _form(thing: Any, name: str) -> Form:
             if _own_network(thing) is not None:
                 raise UsageError(_holds_network(name))
             return Form("object", {}, calling)
-        first = list(inspect.signature(thing).parameters)[:1]
-        if first == ["attribution_method"]:
-            raise UsageError(f"'{name}' goes around another method; ask for smoothgrad(X) or vargrad(X), or write a "
-                             f"function that takes the network and returns {name}(...).")
         return Form("class", _named(thing, tuple(first)), calling)
     if callable(thing) and not inspect.isclass(thing):
         try:
@@ -300,7 +300,7 @@ def _form(thing: Any, name: str) -> Form:
 def _named(function: Callable[..., Any], taken: tuple[str, ...], skip_self: bool = False) -> dict[str, bool] | None:
     """The parameters that can be given by name, with whether they must be; ``None`` where any name is taken."""
     found = list(inspect.signature(function).parameters.values())[1 if skip_self else 0:]
-    if any(p.kind is p.VAR_KEYWORD for p in found) and taken != ("inputs",):
+    if any(p.kind is p.VAR_KEYWORD for p in found):
         return None
     if taken == ("inputs",):
         taken = tuple(p.name for p in found[:1])
