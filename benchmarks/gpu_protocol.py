@@ -32,11 +32,12 @@ from torch import Tensor, nn
 
 from roar.datasets import Normalisation, Source, channel_mean, normalisation, open_source
 from roar.datasets.degradation import degrade
-from roar.estimators import find, rank_images, resolve
+from roar.estimators import ESTIMATORS, Batch, Explained, Passes, rank_images
 from roar.experiment import EstimatorSettings
 from roar.jobs.training.loop import evaluate, train
 from roar.models import create, load_weights, weights_bytes
 from roar.recipes import Recipe, load_recipe
+from roar.registry import split as split_names
 from roar.seeds.streams import derive
 
 ROOT_SEED = 0
@@ -118,7 +119,8 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     source = open_source(arguments.source, limit_train=arguments.limit_train, limit_test=arguments.limit_test)
     protocol = Protocol(
-        source, arguments.model, Recipe(**load_recipe(arguments.recipe)), resolve(arguments.estimators.split(",")),
+        source, arguments.model, Recipe(**load_recipe(arguments.recipe)),
+        tuple(estimator.name for estimator in ESTIMATORS.resolve(split_names(arguments.estimators))),
         tuple(map(float, arguments.thresholds.split(","))), arguments.seeds, arguments.out, work,
         started + 60 * arguments.minutes, "cuda" if torch.cuda.is_available() else "cpu")
     same_settings(protocol)
@@ -150,7 +152,7 @@ def run(protocol: Protocol) -> None:
     names = dict.fromkeys(cell.estimator for cell in missing if cell.estimator != REFERENCE)
     families: dict[str, list[str]] = {}
     for name in names:
-        families.setdefault(find(name).family, []).append(name)
+        families.setdefault(ESTIMATORS.find(name).family, []).append(name)
     for family in families.values():
         ranks = {split: dict(rank(protocol, family, split)) for split in ("train", "test")}
         for name in family:
@@ -209,10 +211,11 @@ def rank(protocol: Protocol, names: list[str], split: str) -> Iterator[tuple[str
             protocol.need(1.2 * longest)
             started = time.monotonic()
             network = network or explained(protocol)
-            found = rank_images(network, protocol.images[split][here], part.labels[here], part.indices[here],
-                                protocol.normalisation, names, settings, ROOT_SEED, split,
-                                device=protocol.device, channel_mean=protocol.mean,
-                                num_classes=protocol.source.num_classes)
+            found = rank_images(
+                ESTIMATORS.resolve(names),
+                Batch(protocol.images[split][here], part.labels[here], part.indices[here], split, ROOT_SEED),
+                Explained(network, protocol.normalisation, protocol.source.num_classes, protocol.mean), settings,
+                Passes(protocol.device))
             for name, path in paths.items():
                 temporary = path.with_suffix(".part.npy")
                 np.save(temporary, found[name].ranks)

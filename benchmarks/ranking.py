@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from roar import models
 from roar.datasets import open_source
 from roar.datasets.statistics import Normalisation
-from roar.estimators import groups, rank_images
+from roar.estimators import ESTIMATORS, Batch, Explained, Passes, rank_images
 from roar.estimators.ranks import rank_scores
 from roar.experiment import EstimatorSettings
 from roar.store.shards import shard_bytes
@@ -41,7 +41,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 NORMALISATION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SETTINGS = EstimatorSettings()
 J, STEPS = SETTINGS.samples, SETTINGS.ig_steps
-NAMES = [name for name in groups()["paper"] if name not in groups()["controls"]]
+EIGHTEEN = [estimator for estimator in ESTIMATORS.resolve(["paper"]) if estimator.explains]
 PASSES = (1 + J) * (1 + 1 + STEPS)  # for one image: of the gradient, guided backprop and integrated gradients
 
 
@@ -106,7 +106,8 @@ def speed(arguments: argparse.Namespace) -> dict[str, Any]:
 def rank_and_write(network: nn.Module, rows: int, images: np.ndarray, labels: np.ndarray) -> int:
     """All 18 from pictures to the bytes of a shard each."""
     indices = np.arange(len(images))
-    ranked = rank_images(network, images, labels, indices, NORMALISATION, NAMES, SETTINGS, 0, "test", batch_size=rows)
+    ranked = rank_images(EIGHTEEN, Batch(images, labels, indices, "test"), Explained(network, NORMALISATION), SETTINGS,
+                         Passes(batch_size=rows))
     return sum(len(shard_bytes(indices, labels, answer.targets, answer.ranks, {})) for answer in ranked.values())
 
 
@@ -182,8 +183,8 @@ def peak_memory(arguments: argparse.Namespace) -> dict[str, float]:
     bare_passes(network, 1, images[:1], labels[:1])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if arguments.peak_of == "roar":
-        names = [name for name in NAMES if name.endswith("-ig") or name.startswith("integrated")]
-        rank_images(network, images, labels, np.arange(len(images)), NORMALISATION, names, SETTINGS, 0, "test")
+        rank_images([estimator for estimator in EIGHTEEN if estimator.family == "integrated-gradients"],
+                    Batch(images, labels, np.arange(len(images)), "test"), Explained(network, NORMALISATION), SETTINGS)
     else:
         batch = NORMALISATION.apply(torch.from_numpy(images))
         family(IntegratedGradients(network), batch, torch.from_numpy(labels), nt_samples_batch_size=None,
@@ -203,7 +204,7 @@ def sort() -> dict[str, Any]:
         batch = torch.randn(64 if size == 32 else 4, 3, size, size).to(memory_format=torch.channels_last)
         targets = torch.zeros(len(batch), dtype=torch.int64)
         passing = min(timed(lambda n=network, b=batch, t=targets: one_pass(n, b, t)) for _ in range(3))
-        ranking, passing = len(NAMES) * seconds / images, PASSES * passing / len(batch)
+        ranking, passing = len(EIGHTEEN) * seconds / images, PASSES * passing / len(batch)
         share = ranking / (ranking + passing)
         print(f"scores to ranks, {images} x {size * size}: {images / seconds:.0f} images/s")
         row(f"share of ranking in a stage of {name} at {size}", share, "at most 0.05")

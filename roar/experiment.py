@@ -329,7 +329,7 @@ def load_experiment(path: Path | None, overrides: Mapping[str, Any] | None = Non
 def portable(experiment: Experiment, estimators: Iterable[str]) -> dict[str, Any]:
     """The settings as JSON that asks for the same from any directory; where it runs and is kept are left out.
 
-    ``estimators`` are the names that groups and aliases stand for.
+    ``estimators`` are the spellings of what groups and aliases stand for, with the absolute paths of files.
     """
     tables = experiment.model_dump(mode="json", exclude={"compute", "store"})
     tables["estimators"]["names"] = list(estimators)

@@ -19,10 +19,11 @@ import importlib
 import importlib.metadata
 import pkgutil
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from roar.errors import UnknownNameError, UsageError
 from roar.plugins import Foreign, foreign
@@ -69,9 +70,14 @@ def parse(text: str) -> Spelling:
     Raises:
         UsageError: the brackets do not match.
     """
-    name, bracket, rest = text.strip().partition("(")
-    if not bracket and ")" not in text:
-        return Spelling(name)
+    text = text.strip()
+    name, bracket, rest = text.partition("(")
+    in_file = re.match(r"(.+?\.py:[A-Za-z_][\w.]*)\s*(\(?)", text)
+    in_file = in_file if in_file and _depth(in_file[1]) == 0 else None
+    if in_file:  # the path of a file may have brackets
+        name, bracket, rest = in_file[1], in_file[2], text[in_file.end():]
+    if not bracket and ")" not in (rest if in_file else name):
+        return Spelling(name + rest)
     if not rest.endswith(")") or _depth(rest[:-1]) != 0:
         raise UsageError(f"Parameters stand in brackets behind a name, which '{text}' does not close; write "
                          "name(parameter=value).")
@@ -93,7 +99,7 @@ def split(text: str, separator: str = ",") -> list[str]:
         elif letter in "([{":
             depth += 1
         elif letter in ")]}":
-            depth -= 1
+            depth = max(0, depth - 1)
         if letter == separator and not depth and not quote:
             parts.append("")
         else:
@@ -102,7 +108,7 @@ def split(text: str, separator: str = ",") -> list[str]:
 
 
 def parameters(spelling: Spelling) -> dict[str, Any]:
-    """The values of ``name(alpha=2, mode=fast)`` by their names; a value is Python's literal, else a text.
+    """The values of ``name(alpha=2, mode=fast)`` by their names: a literal of Python's, true or false, or a text.
 
     Raises:
         UsageError: a part is not spelled ``name=value``, or a name is given twice.
@@ -114,10 +120,13 @@ def parameters(spelling: Spelling) -> dict[str, Any]:
             raise UsageError(f"Parameters of '{spelling.name}' are spelled name=value, each once, not '{part}'; write "
                              f"{spelling.name}(name=value).")
         try:
-            found[name] = ast.literal_eval(value)
+            found[name] = _WORDS[value] if value in _WORDS else ast.literal_eval(value)
         except (ValueError, SyntaxError):
             found[name] = value
     return found
+
+
+_WORDS = {"true": True, "false": False}  # as TOML spells them
 
 
 def load(spelling: str | Callable[..., Any]) -> Any:
@@ -137,7 +146,8 @@ class Registry(Generic[T]):
         package: whose modules register the built-in things when they are imported, each with this registry.
         adapt: from a foreign object, the parameters in its brackets and the name given to it, what it stands for.
             Raises UsageError.
-        makers: from what stands in the brackets behind a name, what it stands for. Raise UsageError.
+        makers: from what stands in the brackets behind a name, what it stands for. Raise UsageError. The name may
+            also stand for something without brackets.
         groups: names that stand for several, each with a function that gives their names.
         hint: a further remedy for a name that is unknown.
     """
@@ -151,7 +161,9 @@ class Registry(Generic[T]):
     makers: dict[str, Callable[[str], T]] = field(default_factory=dict)
     groups: dict[str, Callable[[], Iterable[str]]] = field(default_factory=dict)
     spellings: dict[str, str] = field(default_factory=dict)  # of the makers, e.g. oracle-noisy(q)
+    examples: dict[str, str] = field(default_factory=dict)  # of the makers, e.g. oracle-noisy(0.2)
     loaded: bool = False  # whether the built-in things are registered
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def entry_points(self) -> str:
@@ -159,22 +171,29 @@ class Registry(Generic[T]):
         return f"roar.{self.kind}s"
 
     def add(self, name: str, value: T, aliases: Iterable[str] = ()) -> T:
-        """Register a built-in thing; its name and aliases must be free."""
-        for taken in (name, *aliases):
-            self._check_free(taken)
+        """Register a built-in thing; its name and aliases must be free, but a maker may have its name."""
+        for new in (name, *aliases):
+            if new in {*self.values, *self.aliases, *self.groups}:
+                self._refuse(new)
         self.values[name] = value
         self.aliases |= dict.fromkeys(aliases, name)
         return value
 
-    def add_maker(self, name: str, spelling: str, make: Callable[[str], T]) -> None:
-        """Register a name that takes parameters in brackets; ``spelling`` shows them."""
-        self._check_free(name)
-        self.makers[name], self.spellings[name] = make, spelling
+    def add_maker(self, name: str, spelling: str, make: Callable[[str], T], example: str = "") -> None:
+        """Register a name that takes parameters in brackets; ``spelling`` shows them.
+
+        Without brackets the name may be that of a thing: ``smoothgrad`` and ``smoothgrad(X)``.
+        """
+        if name in {*self.aliases, *self.groups, *self.makers}:
+            self._refuse(name)
+        self.makers[name], self.spellings[name], self.examples[name] = make, spelling, example or spelling
 
     def load(self) -> None:
         """Import the modules of the package, so that they register what they define."""
-        if not self.loaded:
-            self.loaded = True
+        with self._lock:
+            if self.loaded:
+                return
+            self.loaded = True  # what is imported now may ask for a name
             package = importlib.import_module(self.package)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self.package}.{module.name}")
@@ -192,12 +211,14 @@ class Registry(Generic[T]):
     def installed(self) -> dict[str, importlib.metadata.EntryPoint]:
         """What other packages declare, by name, not imported; a built-in name wins."""
         self.load()
-        points = importlib.metadata.entry_points(group=self.entry_points)
-        taken = {*self.values, *self.aliases, *self.groups, *self.makers}
-        return {point.name: point for point in points if point.name not in taken}
+        found: dict[str, importlib.metadata.EntryPoint] = {}
+        for point in importlib.metadata.entry_points(group=self.entry_points):
+            if self._canonical(point.name) not in {*self.values, *self.aliases, *self.groups, *self.makers}:
+                found.setdefault(point.name, point)
+        return found
 
     def resolve(self, names: Iterable[str]) -> list[T]:
-        """What names and groups stand for, each spelling once, in the order given.
+        """What names and groups stand for, each once, in the order given.
 
         Raises:
             UnknownNameError: a name stands for nothing; the message suggests the nearest.
@@ -206,38 +227,49 @@ class Registry(Generic[T]):
         self.load()
         found: dict[str, T] = {}
         for text in names:
-            canonical = self._canonical(parse(text).name)
-            members = list(self.groups[canonical]()) if canonical in self.groups and "(" not in text else [text]
-            for member in members:
-                found.setdefault(member.strip(), self.find(member))
+            group = self._canonical(text)
+            for member in self.groups[group]() if group in self.groups else [text]:
+                name = self._canonical(member)
+                name = self.aliases.get(name, name)
+                found.setdefault(name if name in self.values else member.strip(), self.find(member))
         return list(found.values())
 
     def find(self, text: str) -> T:
         """What one name stands for.
 
         Raises:
-            UnknownNameError, UsageError: as :meth:`resolve`.
+            UnknownNameError, UsageError: as :meth:`resolve`; the name is a group's.
         """
         self.load()
-        spelling = parse(text)
+        try:
+            spelling = parse(text)
+        except UsageError:
+            name = self._canonical(text.partition("(")[0])
+            if name not in self.makers:
+                raise
+            spelling = Spelling(name, "")
         if spelling.is_object:
             return self.adapt(foreign(spelling.name), parameters(spelling), "")
         name = self._canonical(spelling.name)
-        if name in self.makers:
-            if not spelling.arguments:
-                raise UsageError(f"'{name}' takes its parameter in brackets, which '{text}' lacks; write "
-                                 f"{self.spellings[name]}.")
-            return self.makers[name](spelling.arguments)
+        if name in self.groups:
+            raise UnknownNameError(f"single {self.kind}", text.strip(), self.values)
         name = self.aliases.get(name, name)
+        if name in self.makers and (spelling.arguments is not None or name not in self.values):
+            if not spelling.arguments:
+                shown = self.spellings[name]
+                raise UsageError(f"'{name}' takes its parameter {shown[len(name) + 1:-1]} in brackets, which '{text}' "
+                                 f"lacks; write {self.examples.get(name, shown)}.")
+            return self.makers[name](spelling.arguments)
         if name in self.values:
             if spelling.arguments is not None:
                 raise UsageError(f"The {self.kind} '{name}' takes no parameters in brackets, not "
                                  f"'({spelling.arguments})'; write '{name}'.")
             return self.values[name]
-        point = self.installed().get(spelling.name)
-        if point is not None:
-            return self.adapt(foreign(point.value), parameters(spelling), point.name)
-        known = [*self.values, *self.aliases, *self.groups, *self.spellings.values(), *self.installed()]
+        installed = self.installed()
+        if spelling.name in installed:
+            point = installed[spelling.name]
+            return self.adapt(foreign(f"{point.module}:{point.attr}"), parameters(spelling), point.name)
+        known = [*self.values, *self.aliases, *self.groups, *self.spellings.values(), *installed]
         raise UnknownNameError(self.kind, text.strip(), known, self.hint)
 
     def adapted(self, value: Any, name: str = "") -> T:
@@ -248,13 +280,17 @@ class Registry(Generic[T]):
         """
         return self.adapt(foreign(value), MappingProxyType({}), name)
 
+    def is_taken(self, name: str) -> bool:
+        """Whether a name stands for something of roar's, however it is spelled."""
+        self.load()
+        return self._canonical(name) in {*self.values, *self.aliases, *self.groups, *self.makers}
+
     def _canonical(self, name: str) -> str:
         """A built-in name is spelled with hyphens and small letters; the name of an entry point as it is declared."""
         return name.strip().lower().replace("_", "-")
 
-    def _check_free(self, name: str) -> None:
-        if name in {*self.values, *self.aliases, *self.groups, *self.makers}:
-            raise ValueError(f"The {self.kind} name '{name}' is taken; choose a name and aliases that are free.")
+    def _refuse(self, name: str) -> NoReturn:
+        raise ValueError(f"The {self.kind} name '{name}' is taken; choose a name and aliases that are free.")
 
 
 def _depth(text: str) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from roar.cli.check import check
 from roar.cli.flags import experiment_options, split_words, whole_numbers
 from roar.cli.upkeep import clean, merge, verify
 from roar.errors import RoarError, UnknownNameError, UsageError
@@ -127,7 +128,7 @@ def retrain(experiment: Experiment) -> None:
     session = _session(experiment)
     if "names" not in experiment.estimators.model_fields_set:
         session.estimators = pipeline.ranked_estimators(session) or session.estimators
-    if not set(session.estimators) & {"random", "sobel"}:
+    if not {estimator.name for estimator in session.estimators} & {"random", "sobel"}:
         session.reporter.say("No control is among the estimators; `--estimator controls` adds what a curve is "
                              "compared with.")
     _report(session, retrain_missing(session))
@@ -214,8 +215,8 @@ def status(
     print(explained(store, why) if why is not None else read_status(store).text(), end="")
 
 
-for upkeep in (verify, merge, clean):
-    app.command()(upkeep)
+for other in (verify, merge, clean, check):
+    app.command()(other)
 
 
 @app.command()
@@ -276,16 +277,21 @@ def audit(
 
 
 @listing.command("estimators")
-def list_estimators() -> None:
-    """Every estimator: its family, and the paper it comes from."""
-    from roar.estimators import ESTIMATORS, MAKERS, groups
+def list_estimators(
+    plugin: Annotated[str | None, typer.Option("--plugin", metavar="FILE.py", help="What a file of your own defines; "
+                                               "this executes it.")] = None,
+) -> None:
+    """Every estimator: its family, and the paper it comes from; and what installed packages offer, not imported."""
+    from roar.cli.check import installed_estimators, listed_estimators, plugin_estimators
 
-    print_rows(["name", "short names", "family", "paper", "year"],
-                [*([e.name, ", ".join(e.aliases), e.family, e.paper.authors, str(e.paper.year)]
-                   for e in ESTIMATORS.values()),
-                 *([m.spelling, "", m.family, m.paper.authors, str(m.paper.year)] for m in MAKERS.values())])
-    for name, members in groups().items():
-        print(f"Group {name}: {', '.join(members)}")
+    if plugin is not None:
+        print_rows(["estimator", "parameters", "description"], plugin_estimators(plugin))
+        return
+    from roar.estimators import ESTIMATORS
+
+    print_rows(["name", "short names", "family", "paper", "year"], [*listed_estimators(), *installed_estimators()])
+    for name, members in ESTIMATORS.groups.items():
+        print(f"Group {name}: {', '.join(members())}")
 
 
 @listing.command("sources")
@@ -340,13 +346,13 @@ def _print_plan(session: Session) -> None:
     from roar.metrics.retraining.plan import fills, retrained
 
     plan = overview(session)
-    names = retrained(session.experiment, session.estimators)
-    filled = dict.fromkeys(fill for name in names for fill in fills(session.experiment, name))
+    estimators = retrained(session.experiment, session.estimators)
+    filled = dict.fromkeys(fill for estimator in estimators for fill in fills(session.experiment, estimator))
     source, degraded = session.source, session.experiment.degrade
     print(f"{source.name}: {len(source.train):,} training and {len(source.test):,} test images "
           f"{source.channels}x{source.height}x{source.width}, {source.num_classes} classes\n"
           f"{plan.models} model(s): {'; '.join(dict.fromkeys(model.title for model in session.models))}\n"
-          f"{plan.rankings} rankings in {plan.shards} shards: {', '.join(names)}\n"
+          f"{plan.rankings} rankings in {plan.shards} shards: {', '.join(map(str, estimators))}\n"
           f"{plan.jobs} trainings: t = {', '.join(f'{t:g}' for t in degraded.thresholds)} %, mode "
           f"{', '.join(degraded.modes)}, fill {' and '.join(filled)}, {session.experiment.retrain.seeds} seeds per cell"
           + (f"; {plan.chains} more begin the chains of mode recursive" if plan.chains else ""))

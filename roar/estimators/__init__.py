@@ -1,16 +1,16 @@
 """Estimators: functions that give every pixel of an image a score for a class, and the ranks made of it.
 
-A method is one file of :mod:`roar.estimators.methods`; its import registers it.
+    registry --> Estimator (kinds) --rank_images(estimators, batch, explained, settings)--> ranks
+
+A name is looked up once, in the registry; an estimator travels. A method of roar's is one file of
+:mod:`roar.estimators.methods`; any other is adapted by ``foreign.py``.
 """
 
 from __future__ import annotations
 
-from roar.estimators import methods  # noqa: F401  (imported to be registered)
-from roar.estimators.ranking import NO_TARGET, RankedImages, rank_images
-from roar.estimators.registry import (
+from roar.estimators.batch import NO_TARGET, Batch, Explained, Passes, RankedImages
+from roar.estimators.kinds import (
     CONTROL,
-    ESTIMATORS,
-    MAKERS,
     SURROGATE,
     TRUTH,
     Control,
@@ -18,14 +18,9 @@ from roar.estimators.registry import (
     Explainer,
     Oracle,
     Surrogate,
-    find,
-    groups,
-    identity,
-    known_aliases,
-    resolve,
-    sees_image,
 )
+from roar.estimators.ranking import rank_images
+from roar.estimators.registry import ESTIMATORS, distinct, estimator
 
-__all__ = ["CONTROL", "ESTIMATORS", "MAKERS", "NO_TARGET", "SURROGATE", "TRUTH", "Control", "Estimator", "Explainer",
-           "Oracle", "RankedImages", "Surrogate", "find", "groups", "identity", "known_aliases", "rank_images",
-           "resolve", "sees_image"]
+__all__ = ["CONTROL", "ESTIMATORS", "NO_TARGET", "SURROGATE", "TRUTH", "Batch", "Control", "Estimator", "Explained",
+           "Explainer", "Oracle", "Passes", "RankedImages", "Surrogate", "distinct", "estimator", "rank_images"]

@@ -60,6 +60,7 @@ class Member:
     """One of the six.
 
     Attributes:
+        label: what the ensemble is called; ``base`` for the method itself.
         template: the estimator's name, of ``{base}`` and ``{suffix}``.
         alias: its short name; the method's own aliases go into ``{base}`` and, after a hyphen, ``{suffix}``.
         words: its description, around the method's.
@@ -68,6 +69,7 @@ class Member:
         paper: where it is from; ``None`` for the method's own.
     """
 
+    label: str
     template: str
     alias: str
     words: str
@@ -89,16 +91,18 @@ class Member:
 
 
 MEMBERS = (
-    Member("{base}", "{base}", "{method}", None, True, False,
+    Member("base", "{base}", "{base}", "{method}", None, True, False,
            lambda base, moments: base),
-    Member("{base}-magnitude", "{base}-sq", "square of: {method}", ROAR, True, False,
+    Member("magnitude", "{base}-magnitude", "{base}-sq", "square of: {method}", ROAR, True, False,
            lambda base, moments: base.square()),
-    Member("smoothgrad{suffix}", "sg{suffix}", "mean under noise of: {method}", SMOOTHGRAD, False, True,
+    Member("smoothgrad", "smoothgrad{suffix}", "sg{suffix}", "mean under noise of: {method}", SMOOTHGRAD, False, True,
            lambda base, moments: moments.mean),
-    Member("smoothgrad-magnitude{suffix}", "sg-mag{suffix}", "squared mean under noise of: {method}", ROAR,
-           False, True, lambda base, moments: moments.mean.square()),
-    Member("smoothgrad-squared{suffix}", "sg-sq{suffix}", "mean square under noise of: {method}", ROAR,
-           False, True, lambda base, moments: moments.mean_square),
-    Member("vargrad{suffix}", "var{suffix}", "variance under noise of: {method}", VARGRAD,
+    Member("smoothgrad-magnitude", "smoothgrad-magnitude{suffix}", "sg-mag{suffix}",
+           "squared mean under noise of: {method}", ROAR, False, True,
+           lambda base, moments: moments.mean.square()),
+    Member("smoothgrad-squared", "smoothgrad-squared{suffix}", "sg-sq{suffix}",
+           "mean square under noise of: {method}", ROAR, False, True,
+           lambda base, moments: moments.mean_square),
+    Member("vargrad", "vargrad{suffix}", "var{suffix}", "variance under noise of: {method}", VARGRAD,
            False, True, lambda base, moments: moments.variance),
 )

@@ -11,7 +11,7 @@ from safetensors.torch import load
 from torch import nn
 
 from roar.datasets import Normalisation
-from roar.estimators import TRUTH, find, rank_images
+from roar.estimators import TRUTH, Batch, Estimator, Explained, Passes, rank_images
 from roar.experiment import EstimatorSettings
 from roar.jobs.images import Images, Statistics, read_images, read_statistics
 from roar.jobs.network import Network
@@ -26,9 +26,12 @@ from roar.store.shards import shard_bytes, shard_name
 class RankShard:
     """The work: images ``start`` to ``stop`` of a split, estimators that share their passes, one model.
 
-    ``folders`` maps each estimator to the folder of its shards, ``identities`` to what determines its ranks.
+    ``folders`` maps the name of each estimator to the folder of its shards, ``identities`` to what determines its
+    ranks, ``inputs`` to the shared name of what it is made from besides images: of a surrogate its spectrum, of
+    attributions made elsewhere what reads them.
     """
 
+    estimators: tuple[Estimator, ...]
     split: str
     number: int
     start: int
@@ -41,7 +44,7 @@ class RankShard:
     model: str | None = None  # the shared name of the weights; None where no network is explained
     network: Network | None = None
     memory_budget: float | None = None  # GB
-    spectra: Mapping[str, str] = field(default_factory=dict)  # of surrogates: the shared name of each one's spectrum
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_worker(shared: Shared, device: str) -> Ranker:
@@ -57,7 +60,7 @@ class Ranker:
     statistics: Statistics
     splits: dict[str, Images] = field(default_factory=dict)
     loaded: tuple[str, nn.Module] | None = None
-    spectra: dict[str, np.ndarray] = field(default_factory=dict)  # by shared name; each takes a pass over a ranking
+    inputs: dict[str, Any] = field(default_factory=dict)  # by shared name; a spectrum takes a pass over a ranking
 
     def __call__(self, work: RankShard, desk: Desk) -> Product:
         if work.split not in self.splits:
@@ -66,12 +69,14 @@ class Ranker:
         rows = slice(work.start, work.stop)
         labels, indices = images.labels[rows].numpy(), images.indices[rows]
         pictures = part(images.images, work.start, work.stop)
+        notes: dict[str, None] = {}
         ranked = rank_images(
-            self._network(work), pictures, labels, indices, work.normalisation, list(work.folders),
-            work.settings, work.root_seed, work.split, device=self.device, memory_budget=work.memory_budget,
-            channel_mean=self.statistics.mean.numpy(), num_classes=work.network.num_classes if work.network else None,
-            truth=self._truth(work), spectra=self._spectra(work),
-            on_progress=lambda done, total: desk.tell(done / max(1, total), f"{work.split} shard {work.number}"))
+            work.estimators,
+            Batch(pictures, labels, indices, work.split, work.root_seed, self._truth(work), self._inputs(work)),
+            self._explained(work), work.settings,
+            Passes(self.device, work.memory_budget, say=lambda note: notes.update({note: None}),
+                   on_progress=lambda done, total: desk.tell(done / max(1, total),
+                                                             f"{work.split} shard {work.number}")))
         files, facts = {}, {}
         for name, folder in work.folders.items():
             path = f"{folder}/{shard_name(work.number)}"
@@ -80,23 +85,26 @@ class Ranker:
                            "images": len(indices), "tied_share": found.tied_share}
             files[path] = shard_bytes(indices, labels, np.asarray(found.targets), found.ranks, description)
             facts[path] = {**file_entry(files[path]), **description}
-        return Product(files, {"shards": facts, "images": len(indices)})
+        return Product(files, {"shards": facts, "images": len(indices), "notes": list(notes)})
 
-    def _spectra(self, work: RankShard) -> dict[str, np.ndarray]:
-        """The spectrum of each surrogate's estimator, by the surrogate's name."""
-        for shared in work.spectra.values():
-            if shared not in self.spectra:
-                self.spectra[shared] = self.shared(shared)
-        return {name: self.spectra[shared] for name, shared in work.spectra.items()}
+    def _inputs(self, work: RankShard) -> dict[str, np.ndarray]:
+        """What estimators are made from besides images, by the estimator's name; maps those of the shard alone."""
+        found, positions = {}, np.arange(work.start, work.stop, dtype=np.int64)
+        for name, shared in work.inputs.items():
+            if shared not in self.inputs:
+                self.inputs[shared] = self.shared(shared)
+            value = self.inputs[shared]
+            found[name] = value(positions) if callable(value) else value
+        return found
 
     def _truth(self, work: RankShard) -> np.ndarray | None:
         """The informative pixels of the shard, bool ``[n, H, W]``; ``None`` where no oracle asks for them."""
-        if all(find(name).family != TRUTH for name in work.folders):
+        if all(estimator.family != TRUTH for estimator in work.estimators):
             return None
         truth: np.ndarray = self.shared(f"{work.split}/truth")(np.arange(work.start, work.stop, dtype=np.int64))
         return truth
 
-    def _network(self, work: RankShard) -> nn.Module | None:
+    def _explained(self, work: RankShard) -> Explained | None:
         """The network of a shard; kept until another one is asked for."""
         if work.model is None or work.network is None:
             return None
@@ -104,4 +112,4 @@ class Ranker:
             network = build(work.network)
             network.load_state_dict(load(self.shared(work.model)))
             self.loaded = (work.model, network.to(self.device).eval())
-        return self.loaded[1]
+        return Explained(self.loaded[1], work.normalisation, work.network.num_classes, self.statistics.mean.numpy())

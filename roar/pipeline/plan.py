@@ -10,19 +10,20 @@ old ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from roar.datasets import Source
-from roar.errors import UsageError
+from roar.errors import UnknownNameError
+from roar.estimators import ESTIMATORS, Estimator, Surrogate, distinct
 from roar.experiment import Experiment, ModelSettings, RetrainSettings, TrainSettings
 from roar.jobs.network import Network
 from roar.recipes import Recipe
 from roar.store.artefacts import key_of
 
 SPLITS = ("train", "test")
-_SHARED = {"control": "controls", "truth": "truth"}  # families that all models share, and the folder of their rankings
+MOST_LETTERS = 80  # of a name in a path
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,21 @@ class Model:
 
 @dataclass(frozen=True)
 class Ranking:
-    """An estimator's ranking of one model's images; ``model`` is ``None`` for a control and for an oracle.
+    """An estimator's ranking of one model's images; ``model`` is ``None`` where all models share it.
 
     ``of``: for a surrogate, the ranking whose spectrum it has.
     """
 
-    estimator: str
-    family: str
+    by: Estimator
     model: Model | None
     folder: str  # with one folder per split below it
     identity: dict[str, Any]
     of: Ranking | None = None
+
+    @property
+    def estimator(self) -> str:
+        """The estimator's name, as tables have it."""
+        return self.by.name
 
     @property
     def key(self) -> str:
@@ -64,7 +69,7 @@ class Ranking:
     @property
     def explains(self) -> bool:
         """Whether it explains its model, and so tells of the network; a surrogate tells of another ranking."""
-        return self.model is not None and self.of is None
+        return self.by.explains
 
 
 def source_folder(source: Source) -> str:
@@ -109,39 +114,31 @@ def recipe_for(settings: TrainSettings | RetrainSettings, source: Source, networ
     return parse(network.regularizer).over(settings.resolve(source.label))
 
 
-def ranking(experiment: Experiment, source: Source, estimator: str, model: Model, weights: str) -> Ranking:
+def ranking(experiment: Experiment, source: Source, estimator: Estimator, model: Model, weights: str) -> Ranking:
     """One estimator's ranking of one model, whose weights have this hash."""
-    from roar import estimators
-
-    known = estimators.find(estimator)
     identity: dict[str, Any] = {
         "artefact": "ranking", "source": source.fingerprint, "root_seed": experiment.seed,
-        "shard_size": experiment.estimators.shard_size,
-        **estimators.identity(estimator, experiment.estimators),
+        "shard_size": experiment.estimators.shard_size, **estimator.identity(experiment.estimators),
     }
-    explained, of = None if known.family in _SHARED else model, None
-    if isinstance(known, estimators.Surrogate):
-        of = ranking(experiment, source, known.of, model, weights)
+    explained, of = model if belongs_to_model(estimator) else None, None
+    if isinstance(estimator, Surrogate):
+        of = ranking(experiment, source, estimator.of, model, weights)
         identity |= {"of": of.key}
     elif explained is not None:
         identity |= {"weights": weights, "network": asdict(model.network), **seen_as(model)}
-    below = model.folder.rsplit("/", 1)[-1] if explained else _SHARED[known.family]
-    folder = f"rankings/{source_folder(source)}/{below}/{known.name}-{key_of(identity)}"
-    return Ranking(known.name, known.family, explained, folder, identity, of)
+    below = model.folder.rsplit("/", 1)[-1] if explained else estimator.shelf
+    folder = f"rankings/{source_folder(source)}/{below}/{in_path(estimator.name)}-{key_of(identity)}"
+    return Ranking(estimator, explained, folder, identity, of)
 
 
-def is_shared(estimator: str) -> bool:
-    """Whether all models share an estimator's ranking, because it knows nothing of them."""
-    from roar import estimators
-
-    return estimators.find(estimator).family in _SHARED
+def belongs_to_model(estimator: Estimator) -> bool:
+    """Whether each model has a ranking of its own by an estimator; what knows nothing of a model is shared by all."""
+    return not estimator.shelf or bool(estimator.of_model)
 
 
-def explains(estimator: str) -> bool:
-    """Whether an estimator explains a network."""
-    from roar import estimators
-
-    return isinstance(estimators.find(estimator), estimators.Explainer)
+def ranks_model(estimator: Estimator, model: Model) -> bool:
+    """Whether an estimator ranks for a model: attributions made elsewhere may be those of one model alone."""
+    return estimator.of_model in ("", model.label, model.network.name)
 
 
 def seen_as(model: Model) -> dict[str, Any]:
@@ -149,14 +146,17 @@ def seen_as(model: Model) -> dict[str, Any]:
     return {"normalise_mean": model.settings.normalise_mean, "normalise_std": model.settings.normalise_std}
 
 
-def check_names(experiment: Experiment) -> tuple[str, ...]:
-    """The estimators asked for, by their full names, after every name in the experiment is known to exist.
+def check_names(experiment: Experiment, others: Iterable[Any] = ()) -> tuple[Estimator, ...]:
+    """The estimators asked for, each once, after every name in the experiment is known to exist.
+
+    Args:
+        others: further estimators of a program: objects that are none yet are adapted.
 
     Raises:
         UnknownNameError: an estimator, a model, a regulariser or a fill does not exist.
+        UsageError: an object of a file, a package or the program cannot be had, or is no estimator.
     """
     from roar.datasets.fills.base import find_fill
-    from roar.estimators import resolve
     from roar.models import check_name
     from roar.models.regularizers import parse
 
@@ -167,21 +167,33 @@ def check_names(experiment: Experiment) -> tuple[str, ...]:
         parse(name)
     find_fill(experiment.degrade.fill)
     experiment.check()
-    return resolve(experiment.estimators.names)
+    found: list[Estimator] = ESTIMATORS.resolve(experiment.estimators.names)
+    for other in others:
+        if isinstance(other, Estimator):
+            found.append(other)
+        else:
+            found += ESTIMATORS.resolve([other]) if isinstance(other, str) else [ESTIMATORS.adapted(other)]
+    return distinct(found)
 
 
-def check_truth(source: Source, names: Sequence[str]) -> None:
-    """Refuse an oracle where the source does not know which pixels are informative.
+def check_estimators(estimators: Iterable[Estimator], source: Source, models: Sequence[Model],
+                     splits: Sequence[str] = ()) -> None:
+    """Refuse estimators that a source or the models do not fit, before anything is made.
 
     Raises:
-        UsageError: it does not; the sentence names sources that do.
+        UsageError: the source lacks what one needs.
+        UnknownNameError: the model that one belongs to is not there.
     """
-    from roar.estimators import TRUTH, find
-    from roar.estimators.methods.oracle import no_truth
+    for estimator in estimators:
+        estimator.check_source(source, splits)
+        if not any(ranks_model(estimator, model) for model in models):
+            raise UnknownNameError("model of this experiment", estimator.of_model, [model.label for model in models],
+                                   f"'{estimator.name}' belongs to it.")
 
-    for name in names:
-        if find(name).family == TRUTH and (source.train.truth is None or source.test.truth is None):
-            raise UsageError(no_truth(name, f"'{source.name}'"))
+
+def in_path(name: str) -> str:
+    """A name as a part of a path: of somebody's own it may hold anything."""
+    return _safe(name)[:MOST_LETTERS]
 
 
 def _safe(name: str) -> str:

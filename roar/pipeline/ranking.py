@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from roar.datasets import Normalisation
-from roar.errors import EstimatorError
+from roar.errors import EstimatorError, UsageError
+from roar.estimators import ESTIMATORS, Estimator
 from roar.jobs.stage import Outcome, Stage, Task
 from roar.pipeline import plan
-from roar.pipeline.images import shared_images
+from roar.pipeline.images import shared_images, streams
 from roar.pipeline.plan import SPLITS, Model, Ranking
 from roar.pipeline.running import execute, running
 from roar.pipeline.session import Session, asked_for, keep_plan
@@ -24,19 +26,23 @@ from roar.store.store import Store
 
 
 @asked_for("rank")
-def rank(session: Session, splits: Sequence[str] = SPLITS, names: Sequence[str] | None = None) -> list[Ranking]:
+def rank(session: Session, splits: Sequence[str] = SPLITS,
+         estimators: Sequence[Estimator] | None = None) -> list[Ranking]:
     """Every ranking of the experiment, made where it is missing; what retrains nothing needs the test split alone.
 
     A surrogate is ranked after the estimator whose spectrum it has, which is ranked on both splits though it was not
     asked for: the spectrum is always that of the training split, and does not depend on what was asked for before.
 
     Args:
-        names: of the estimators; default: those of the session.
+        estimators: default: those of the session.
 
     Raises:
+        UsageError: attributions made elsewhere are not there for a split.
         EstimatorError: scores could not be ranked; no shard of that estimator's batch is left behind.
     """
-    rankings = rankings_of(session, session.estimators if names is None else names)
+    estimators = session.estimators if estimators is None else estimators
+    plan.check_estimators(estimators, session.source, session.models, splits)
+    rankings = rankings_of(session, estimators)
     keep_plan(session, "rank", artefacts_of(session, rankings))
     bases = list({r.of.folder: r.of for r in rankings if r.of is not None}.values())
     first = {r.folder: r for r in [*rankings, *bases] if r.of is None}
@@ -57,8 +63,17 @@ def _make(session: Session, rankings: Sequence[Ranking], splits: Sequence[str]) 
         total = sum(task.work.stop - task.work.start for task in tasks)
         with running(session, "rank", total, "images") as watcher:
             watcher.sizes = {task.key: task.work.stop - task.work.start for task in tasks}
-            watcher.on_success = lambda outcome: found.update(outcome.facts["shards"])
-            shared = {**shared_images(session), **weights_loaders(session), **_spectra(session, missing)}
+            said: set[str] = set()
+
+            def done(outcome: Outcome) -> None:
+                found.update(outcome.facts["shards"])
+                for note in outcome.facts["notes"]:
+                    if note not in said:
+                        said.add(note)
+                        session.reporter.say(note)
+
+            watcher.on_success = done
+            shared = {**shared_images(session), **weights_loaders(session), **_inputs(session, missing, splits)}
             stage = Stage("rank", open_worker, shared, tasks, session.experiment.compute.cpus_per_job)
             execute(session, stage, watcher)
         if watcher.elsewhere or not isinstance(session.store.files, LocalFiles):  # another run may have written them
@@ -68,13 +83,15 @@ def _make(session: Session, rankings: Sequence[Ranking], splits: Sequence[str]) 
         watcher.raise_first(EstimatorError)
 
 
-def rankings_of(session: Session, names: Sequence[str]) -> list[Ranking]:
+def rankings_of(session: Session, estimators: Sequence[Estimator]) -> list[Ranking]:
     """Every ranking asked for, each once: models share the controls."""
     found: dict[str, Ranking] = {}
     for model, manifest in zip(session.models, train(session), strict=True):
-        for name in names:
-            ranking = plan.ranking(session.experiment, session.source, name, model, manifest["facts"]["weights"])
-            found.setdefault(ranking.folder, ranking)
+        for estimator in estimators:
+            if plan.ranks_model(estimator, model):
+                weights = manifest["facts"]["weights"]
+                ranking = plan.ranking(session.experiment, session.source, estimator, model, weights)
+                found.setdefault(ranking.folder, ranking)
     return list(found.values())
 
 
@@ -88,27 +105,34 @@ def _ranked(store: Store, ranking: Ranking, splits: Sequence[str] = SPLITS) -> b
     return all(store.manifest(f"{ranking.folder}/{split}") is not None for split in splits)
 
 
-def ranked_estimators(session: Session) -> tuple[str, ...]:
-    """The estimators that are already ranked for every model of the session."""
-    from roar.estimators import ESTIMATORS
+def ranked_estimators(session: Session) -> tuple[Estimator, ...]:
+    """The estimators of roar's that are already ranked for every model of the session.
 
+    What is not roar's must be named: a store does not decide which code a run executes.
+    """
     manifests = [session.store.manifest(model.folder) for model in session.models]
     found = []
-    for name in [*ESTIMATORS, *_with_parameter(session)]:
-        rankings = [plan.ranking(session.experiment, session.source, name, model, manifest["facts"]["weights"])
+    for estimator in [*ESTIMATORS.resolve(ESTIMATORS.names()), *_with_parameter(session)]:
+        rankings = [plan.ranking(session.experiment, session.source, estimator, model, manifest["facts"]["weights"])
                     for model, manifest in zip(session.models, manifests, strict=True) if manifest is not None]
         if len(rankings) == len(session.models) and all(_ranked(session.store, r) for r in rankings):
-            found.append(name)
+            found.append(estimator)
     return tuple(found)
 
 
-def _with_parameter(session: Session) -> list[str]:
-    """The estimators whose names have a parameter among the rankings that the store holds of the source."""
-    from roar.estimators import MAKERS
-
+def _with_parameter(session: Session) -> list[Estimator]:
+    """The estimators of roar's whose names have a parameter among the rankings that the store holds of the source."""
     paths = session.store.files.list(f"rankings/{plan.source_folder(session.source)}")
     names = {path.split("/")[3].rpartition("-")[0] for path in paths}
-    return sorted(name for name in names if name.partition("(")[0] in MAKERS)
+    found = []
+    for name in sorted(name for name in names if "(" in name):
+        inner = name
+        while inner.partition("(")[0] in ESTIMATORS.makers:
+            inner = inner.partition("(")[2].removesuffix(")")
+        if name != inner and (ESTIMATORS.is_taken(inner) or inner[:1].isdigit()):
+            with suppress(UsageError):  # a name that an earlier or a later roar knows
+                found.append(ESTIMATORS.find(name))
+    return found
 
 
 def shards_of(session: Session, split: str) -> list[tuple[int, int, int]]:
@@ -130,28 +154,38 @@ def _shard_tasks(session: Session, missing: Sequence[Ranking], splits: Sequence[
     kept = _kept_shards(session, missing, splits)
     found.update(kept)
     experiment, tasks = session.experiment, []
-    for folder, family in dict.fromkeys((r.model.folder if r.model else None, r.family) for r in missing):
-        members = [r for r in missing if (r.model.folder if r.model else None, r.family) == (folder, family)]
-        model = members[0].model if members[0].of is None else None  # a surrogate looks at no network
+    for members in _families(missing):
+        model = members[0].model if members[0].explains else None  # a surrogate looks at no network
         for split in splits:
             for number, start, stop in shards_of(session, split):
                 wanted = [r for r in members if f"{r.folder}/{split}/{shard_name(number)}" not in kept]
                 if not wanted:
                     continue
                 work = RankShard(
-                    split, number, start, stop, {r.estimator: f"{r.folder}/{split}" for r in wanted},
+                    tuple(r.by for r in wanted), split, number, start, stop,
+                    {r.estimator: f"{r.folder}/{split}" for r in wanted},
                     {r.estimator: r.identity for r in wanted}, experiment.estimators, experiment.seed,
                     model_normalisation(session, model), model.folder if model else None,
                     model.network if model else None, experiment.compute.memory_budget,
-                    {r.estimator: spectrum_name(r.of) for r in wanted if r.of is not None})
+                    {r.estimator: name for r in wanted if (name := _input_name(r, split)) is not None})
                 makes = tuple(f"{below}/{shard_name(number)}" for below in work.folders.values())
                 tasks.append(Task("+".join(makes), work, makes))
     return tasks
 
 
-def spectrum_name(ranking: Ranking) -> str:
-    """What a ranking's spectrum is shared with the workers as."""
-    return f"{ranking.folder}/spectrum"
+def _families(rankings: Sequence[Ranking]) -> list[list[Ranking]]:
+    """The rankings whose estimators share their passes, of one model each."""
+    found: dict[tuple[str | None, str], list[Ranking]] = {}
+    for ranking in rankings:
+        found.setdefault((ranking.model.folder if ranking.model else None, ranking.by.family), []).append(ranking)
+    return list(found.values())
+
+
+def _input_name(ranking: Ranking, split: str) -> str | None:
+    """What is shared with the workers, besides images, that a ranking is made from; ``None`` where nothing is."""
+    if ranking.of is not None:
+        return f"{ranking.of.folder}/spectrum"
+    return f"{ranking.folder}/{split}/maps" if ranking.by.reads_maps else None
 
 
 def spectrum(session: Session, ranking: Ranking) -> np.ndarray:
@@ -164,9 +198,16 @@ def spectrum(session: Session, ranking: Ranking) -> np.ndarray:
     return mean_periodogram(blocks, planes, source.height, source.width)
 
 
-def _spectra(session: Session, rankings: Sequence[Ranking]) -> dict[str, Callable[[], np.ndarray]]:
-    """The loaders of the spectra that surrogates need."""
-    return {spectrum_name(r.of): partial(spectrum, session, r.of) for r in rankings if r.of is not None}
+def _inputs(session: Session, rankings: Sequence[Ranking], splits: Sequence[str]) -> dict[str, Callable[[], Any]]:
+    """The loaders of the spectra that surrogates need, and of attributions made elsewhere."""
+    found: dict[str, Callable[[], Any]] = {}
+    for ranking in rankings:
+        for split in splits:
+            name = _input_name(ranking, split)
+            if name is not None:
+                found[name] = partial(spectrum, session, ranking.of) if ranking.of is not None else \
+                    ranking.by.maps_loader(session.source, split, streams(session))
+    return found
 
 
 def _kept_shards(session: Session, missing: Sequence[Ranking], splits: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -12,9 +12,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from roar.datasets import Source, open_source
 from roar.errors import ModelError
+from roar.estimators import Estimator
 from roar.experiment import Experiment, portable
 from roar.pipeline import plan
 from roar.pipeline.plan import Model
+from roar.plugins import executed_files
 from roar.progress import Reporter, Silent
 from roar.store.requests import JOB, Plan, write_plan
 from roar.store.store import Store, open_store
@@ -30,34 +32,47 @@ class Session:
     experiment: Experiment
     source: Source
     store: Store
-    estimators: tuple[str, ...]
+    estimators: tuple[Estimator, ...]
     models: list[Model]
     reporter: Reporter = field(default_factory=Silent)
     stage: str | None = None  # that is asked for at this moment; the stages before it are only its means
 
 
-def prepare(experiment: Experiment, reporter: Reporter | None = None) -> Session:
+def prepare(experiment: Experiment, reporter: Reporter | None = None, estimators: Iterable[Any] = ()) -> Session:
     """Check every name, open source and store, and know the models by their keys.
+
+    Nothing else executes a file that is not roar's; each is named before.
+
+    Args:
+        estimators: of a program, beside those that the experiment names: estimators, functions, classes or spellings.
 
     Raises:
         UsageError: a name does not exist or a setting breaks a rule.
         FailureError: the source, the store or a weights file cannot be read.
     """
+    reporter = reporter or Silent()
+    with executed_files(lambda path: reporter.say(f"This run executes {path}.")):
+        return _opened(experiment, reporter, estimators)
+
+
+def _opened(experiment: Experiment, reporter: Reporter, others: Iterable[Any]) -> Session:
     import pyarrow
 
     from roar.datasets.fills.base import find_fill
 
     pyarrow.enable_signal_handlers(False)  # Ctrl-C is this program's, also while a file is read
-    estimators = plan.check_names(experiment)
+    estimators = plan.check_names(experiment, others)
     settings = experiment.source
     store = open_store(experiment.store)
     source = open_source(settings.name, root=settings.root, limit_train=settings.limit_train,
                          limit_test=settings.limit_test, image_size=settings.image_size, seed=experiment.seed)
     find_fill(experiment.degrade.fill, source.channels)
-    plan.check_truth(source, estimators)
     weights = {m.weights: _file_hash(m.weights) for m in experiment.model if m.weights is not None}
-    return Session(experiment, source, store, estimators, plan.models(experiment, source, weights),
-                   reporter or Silent())
+    models = plan.models(experiment, source, weights)
+    plan.check_estimators(estimators, source, models)
+    for note in dict.fromkeys(note for estimator in estimators for note in estimator.notes):
+        reporter.say(note)
+    return Session(experiment, source, store, estimators, models, reporter)
 
 
 def asked_for(stage: str, *, kept: bool = True) -> Callable[
@@ -83,7 +98,7 @@ def keep_plan(session: Session, stage: str, artefacts: Sequence[str] = (),
               rows: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> None:
     """Keep what is asked for and what it makes, so that `roar status` can tell what is missing without the source."""
     if session.stage == stage:
-        asked = portable(session.experiment, session.estimators)
+        asked = portable(session.experiment, [estimator.spelling for estimator in session.estimators])
         cells = {key: [row[column] for column in JOB] for key, row in rows.items()}
         source = session.source
         write_plan(session.store, Plan(stage, source.name, source.fingerprint, source.class_names, asked,

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from roar.analysis.heatmaps import Column, HeatStrip
-    from roar.datasets import Normalisation
+    from roar.datasets import Normalisation, Source
+    from roar.estimators import Estimator
     from roar.pipeline import Session
     from roar.pipeline.plan import Model
 
@@ -60,7 +61,7 @@ def strips(session: Session, positions: Sequence[int] | None = None) -> dict[int
     where = np.array(chosen)
     thresholds = tuple(t for t in session.experiment.degrade.thresholds if t > 0)
     manifests = train(session)
-    rank(session, names=_surrogates(session))
+    rank(session, estimators=_surrogates(session))
     columns = [_columns(session, model, manifest["facts"]["weights"], where, thresholds)
                for model, manifest in zip(session.models, manifests, strict=True)]
     pictures = test.decode(where).transpose(0, 2, 3, 1)
@@ -97,52 +98,65 @@ def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
     from roar.datasets import channel_mean
     from roar.datasets.degradation import degrade
     from roar.datasets.fills.base import FillContext
+    from roar.estimators import Batch, Explained
     from roar.estimators.maps import maps
 
     source, experiment = session.source, session.experiment
     images, labels, indices = source.test.decode(where), source.test.labels[where], source.test.indices[where]
     mean = channel_mean(source.train.images)
     network, normalisation = network_of(session.store, model)
-    spectra = {name: spectrum(session, ranking.of) for name in _surrogates(session)
-               if (ranking := plan.ranking(experiment, source, name, model, weights)).of is not None}
-    found = maps(network, images, labels, indices, normalisation, session.estimators, experiment.estimators,
-                 experiment.seed, "test", mean, truth=source.test.truth(where) if source.test.truth else None,
-                 spectra=spectra)
+    shown = [estimator for estimator in session.estimators if plan.ranks_model(estimator, model)]
+    inputs = {**_maps(shown, source, where), **{
+        estimator.name: spectrum(session, ranking.of) for estimator in _surrogates(session)
+        if (ranking := plan.ranking(experiment, source, estimator, model, weights)).of is not None}}
+    found = maps(shown, Batch(images, labels, indices, "test", experiment.seed, _truth(source, where), inputs),
+                 Explained(network, normalisation, channel_mean=mean), experiment.estimators)
     context = FillContext(torch.from_numpy(mean), experiment.seed, "test", torch.from_numpy(indices))
     left: dict[str, np.ndarray] = {}
-    for name in session.estimators:
-        ranks = torch.from_numpy(_ranks(session, model, weights, name, where))
+    for estimator in shown:
+        ranks = torch.from_numpy(_ranks(session, model, weights, estimator, where))
         steps = [degrade(torch.from_numpy(images), ranks, t, experiment.degrade.fixed_modes[0], experiment.degrade.fill,
                          context).numpy() for t in thresholds]
-        left[name] = np.stack(steps, axis=1).transpose(0, 1, 3, 4, 2) if steps else np.empty((len(where), 0))
+        left[estimator.name] = np.stack(steps, axis=1).transpose(0, 1, 3, 4, 2) if steps else np.empty((len(where), 0))
     classes = found.probabilities.argmax(1)
     return [Column(model.title,
                    f"{source.class_names[classes[i]]} {100 * found.probabilities[i, classes[i]]:.0f} %",
-                   bool(classes[i] == labels[i]), {name: found.scores[name][i] for name in session.estimators},
-                   {name: left[name][i] for name in session.estimators}) for i in range(len(where))]
+                   bool(classes[i] == labels[i]), {name: scores[i] for name, scores in found.scores.items()},
+                   {name: steps[i] for name, steps in left.items()}) for i in range(len(where))]
 
 
-def _surrogates(session: Session) -> list[str]:
+def _surrogates(session: Session) -> list[Estimator]:
     """What is ranked from another estimator's ranks and so cannot be ranked on a few images alone."""
-    from roar.estimators import SURROGATE, find
+    from roar.estimators import Surrogate
 
-    return [name for name in session.estimators if find(name).family == SURROGATE]
+    return [estimator for estimator in session.estimators if isinstance(estimator, Surrogate)]
 
 
-def _ranks(session: Session, model: Model, weights: str, name: str, where: np.ndarray) -> np.ndarray:
+def _truth(source: Source, where: np.ndarray) -> np.ndarray | None:
+    return source.test.truth(where) if source.test.truth else None
+
+
+def _maps(estimators: Sequence[Estimator], source: Source, where: np.ndarray) -> dict[str, np.ndarray]:
+    """Of attributions that were made elsewhere those of some test images."""
+    return {estimator.name: estimator.maps_loader(source, "test", True)()(where) for estimator in estimators
+            if estimator.reads_maps}
+
+
+def _ranks(session: Session, model: Model, weights: str, estimator: Estimator, where: np.ndarray) -> np.ndarray:
     """The ranks of some test images: those in the store, which a retrained network saw, or else made now."""
     from roar.datasets import channel_mean
-    from roar.estimators import rank_images
+    from roar.estimators import Batch, Explained, rank_images
 
-    folder = f"{plan.ranking(session.experiment, session.source, name, model, weights).folder}/test"
+    folder = f"{plan.ranking(session.experiment, session.source, estimator, model, weights).folder}/test"
     if session.store.manifest(folder) is not None:
         kept: np.ndarray = read_ranks(session.store, folder)[where]
         return kept
     network, normalisation = network_of(session.store, model)
-    test, experiment = session.source.test, session.experiment
-    found = rank_images(network, test.decode(where), test.labels[where], test.indices[where], normalisation, [name],
-                        experiment.estimators, experiment.seed, "test",
-                        channel_mean=channel_mean(session.source.train.images),
-                        num_classes=session.source.num_classes, truth=test.truth(where) if test.truth else None)
-    ranks: np.ndarray = found[name].ranks
+    source, test, experiment = session.source, session.source.test, session.experiment
+    found = rank_images(
+        [estimator], Batch(test.decode(where), test.labels[where], test.indices[where], "test", experiment.seed,
+                           _truth(source, where), _maps([estimator], source, where)),
+        Explained(network, normalisation, source.num_classes, channel_mean(source.train.images)),
+        experiment.estimators)
+    ranks: np.ndarray = found[estimator.name].ranks
     return ranks

@@ -12,12 +12,13 @@ import references
 import torch
 from captum.attr import GuidedBackprop, IntegratedGradients, Saliency
 from explained import NORMALISATION, scores
+from ranked import group, rank_images
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from roar import models
 from roar.datasets import open_source
-from roar.estimators import ESTIMATORS, groups, rank_images
+from roar.estimators import ESTIMATORS
 from roar.experiment import EstimatorSettings
 
 SUFFIXES = {"gradient": "", "integrated-gradients": "-ig", "guided-backprop": "-gb"}
@@ -69,7 +70,7 @@ def test_every_member_equals_its_definition(resnet20: nn.Module, pictures: np.nd
     """
     pictures = pictures[:images]
     settings = EstimatorSettings(samples=samples, ig_steps=steps)
-    names = [name for name in groups()["paper"] if ESTIMATORS[name].family == family]
+    names = [name for name in group("paper") if ESTIMATORS.values[name].family == family]
     targets = resnet20(NORMALISATION.apply(torch.from_numpy(pictures))).argmax(dim=1).tolist()
     exact = copy.deepcopy(resnet20).double()
     expected = literal(exact, pictures, targets, family, settings)

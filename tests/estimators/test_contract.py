@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 from explained import GREY, NORMALISATION, pictures, scores, small_network
+from ranked import rank_images
 from torch import nn
 
-from roar.estimators import ESTIMATORS, NO_TARGET, Control, Explainer, Oracle, RankedImages, rank_images
+from roar.estimators import ESTIMATORS, NO_TARGET, Control, Explainer, Oracle, RankedImages
 from roar.experiment import EstimatorSettings
 
 SETTINGS = EstimatorSettings(samples=3, ig_steps=4)
-EXPLAINERS = [name for name, estimator in ESTIMATORS.items() if isinstance(estimator, Explainer)]
-PERMUTATIONS = [name for name in ESTIMATORS if name != "random-bernoulli"]
+NAMES = ESTIMATORS.names()
+EXPLAINERS = [name for name, estimator in ESTIMATORS.values.items() if isinstance(estimator, Explainer)]
+PERMUTATIONS = [name for name in NAMES if name != "random-bernoulli"]
 IMAGES = pictures(7)
 LABELS = np.arange(7) % 4
 TRUTH = pictures(7, channels=1, seed=5)[:, 0] > 140
@@ -40,9 +42,9 @@ def test_ranks_are_permutations_of_the_smallest_type(name: str, unit: str, pixel
     assert 0 <= found.tied_share <= 1
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_same_twice_is_the_same_and_another_seed_or_split_is_not(name: str) -> None:
-    estimator, found = ESTIMATORS[name], rank(name)
+    estimator, found = ESTIMATORS.values[name], rank(name)
     np.testing.assert_array_equal(rank(name).ranks, found.ranks)
     drawn = estimator.member.needs_noise if isinstance(estimator, Explainer) else name.startswith("random")
     if drawn:
@@ -50,7 +52,7 @@ def test_the_same_twice_is_the_same_and_another_seed_or_split_is_not(name: str) 
         assert (rank(name, split="train").ranks != found.ranks).any()
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_permuting_the_images_permutes_the_ranks(name: str) -> None:
     order = np.array([3, 6, 0, 5, 1, 4, 2])
     expected, found = rank(name), rank(name, order)
@@ -58,7 +60,7 @@ def test_permuting_the_images_permutes_the_ranks(name: str) -> None:
     np.testing.assert_array_equal(found.targets, expected.targets[order])
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_the_batch_size_changes_no_more_than_rounding_does(name: str, batch_size: int) -> None:
     expected, found = rank(name, batch_size=7), rank(name, batch_size=batch_size)
@@ -66,7 +68,7 @@ def test_the_batch_size_changes_no_more_than_rounding_does(name: str, batch_size
     assert moved.max() <= 1 and (moved > 0).mean() < 0.01
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_shards_do_not_matter(name: str) -> None:
     expected = rank(name)
     parts = [rank(name, np.arange(0, 4)), rank(name, np.arange(4, 7))]
@@ -74,7 +76,7 @@ def test_shards_do_not_matter(name: str) -> None:
     assert moved.max() <= 1 and (moved > 0).mean() < 0.01
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_grey_images_can_be_ranked(name: str) -> None:
     found = rank(name, images=pictures(7, channels=1), network=small_network(channels=1), normalisation=GREY)
     assert found.ranks.shape == (7, 64)
@@ -149,7 +151,7 @@ def test_targets_are_the_prediction_or_the_label(name: str) -> None:
     np.testing.assert_array_equal(by_label.ranks[~differ], by_prediction.ranks[~differ])
 
 
-@pytest.mark.parametrize("name", [name for name, e in ESTIMATORS.items() if isinstance(e, Control | Oracle)])
+@pytest.mark.parametrize("name", [name for name, e in ESTIMATORS.values.items() if isinstance(e, Control | Oracle)])
 def test_a_control_needs_no_network_and_explains_no_class(name: str) -> None:
     found = rank(name, network=None)
     assert found.targets.tolist() == [NO_TARGET] * 7
@@ -157,15 +159,15 @@ def test_a_control_needs_no_network_and_explains_no_class(name: str) -> None:
 
 
 def test_members_together_are_what_each_is_alone() -> None:
-    together = rank_images(small_network(), IMAGES, LABELS, np.arange(7), NORMALISATION, list(ESTIMATORS), SETTINGS,
+    together = rank_images(small_network(), IMAGES, LABELS, np.arange(7), NORMALISATION, NAMES, SETTINGS,
                            0, "test", truth=TRUTH)
-    assert list(together) == list(ESTIMATORS)
-    for name in ESTIMATORS:
+    assert list(together) == NAMES
+    for name in NAMES:
         np.testing.assert_array_equal(together[name].ranks, rank(name).ranks, err_msg=name)
 
 
 def test_no_images_give_no_ranks() -> None:
-    for name in ESTIMATORS:
+    for name in NAMES:
         assert rank(name, np.arange(0)).ranks.shape == (0, 64)
 
 

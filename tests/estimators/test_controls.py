@@ -7,9 +7,10 @@ import pytest
 import references
 import torch
 from explained import pictures
+from ranked import rank_images
 from scipy.stats import chisquare, kstest
 
-from roar.estimators import ESTIMATORS, Control, RankedImages, rank_images
+from roar.estimators import ESTIMATORS, Control, RankedImages
 from roar.estimators.methods.sobel import edge_strength
 from roar.experiment import EstimatorSettings
 from roar.seeds.streams import derive
@@ -93,7 +94,7 @@ def test_sobel_of_a_grey_image_is_that_of_the_colour_image_of_equal_channels() -
                                   edge_strength(torch.from_numpy(grey.repeat(3, axis=1))).numpy())
 
 
-@pytest.mark.parametrize("name", [name for name, e in ESTIMATORS.items() if isinstance(e, Control)])
+@pytest.mark.parametrize("name", [name for name, e in ESTIMATORS.values.items() if isinstance(e, Control)])
 def test_per_channel_a_control_ranks_every_value(name: str) -> None:
     found = rank_images(None, pictures(3), np.zeros(3), np.arange(3), NoNormalisation(), [name],
                         EstimatorSettings(unit="channel"), 0, "test")[name]

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from explained import GREY, NORMALISATION, pictures, small_network
+from ranked import rank_images
 from torch import Tensor, nn
 
 from roar.errors import EstimatorError, ModelError
-from roar.estimators import ESTIMATORS, rank_images
-from roar.estimators.ranking import RankedImages
+from roar.estimators import ESTIMATORS, RankedImages
 from roar.estimators.registry import method
 from roar.experiment import EstimatorSettings
 from roar.metrics.retraining import ROAR
@@ -121,7 +121,8 @@ def test_scores_that_are_not_finite_name_estimator_image_and_number(name: str) -
 
 
 def plug_in(monkeypatch: pytest.MonkeyPatch, attribute: Callable[..., Any]) -> None:
-    monkeypatch.setattr("roar.estimators.registry.ESTIMATORS", dict(ESTIMATORS))
+    ESTIMATORS.load()
+    monkeypatch.setattr(ESTIMATORS, "values", dict(ESTIMATORS.values))
     method("plug-in", ROAR, "a test's", suffix="pi", ensembles=False)(attribute)
 
 

@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from ranked import group, identity, names_of
 from torch import Tensor, nn
 
 from roar.errors import UnknownNameError
-from roar.estimators import ESTIMATORS, Explainer, find, groups, identity, known_aliases, resolve
+from roar.estimators import ESTIMATORS, Explainer
 from roar.estimators.registry import control, method
 from roar.experiment import EstimatorSettings
 from roar.metrics.retraining import ROAR
@@ -25,13 +26,13 @@ TABLE = [
 
 
 def test_the_papers_estimators_are_the_18_and_two_controls() -> None:
-    assert set(groups()["paper"]) == {*TABLE, "random", "sobel"} and len(groups()["paper"]) == 20
-    assert set(groups()["controls"]) == {"random", "random-bernoulli", "sobel"}
+    assert set(group("paper")) == {*TABLE, "random", "sobel"} and len(group("paper")) == 20
+    assert set(group("controls")) == {"random", "random-bernoulli", "sobel"}
 
 
 def test_a_family_is_a_base_and_the_ensembles_around_it() -> None:
     for column, base in enumerate(TABLE[:3]):
-        assert [e.name for e in ESTIMATORS.values() if e.family == base] == TABLE[column::3]
+        assert [e.name for e in ESTIMATORS.values.values() if e.family == base] == TABLE[column::3]
 
 
 @pytest.mark.parametrize(("given", "expected"), [
@@ -41,13 +42,13 @@ def test_a_family_is_a_base_and_the_ensembles_around_it() -> None:
     ("bernoulli", "random-bernoulli"), ("Guided_Backprop", "guided-backprop"), (" VarGrad ", "vargrad"),
 ])
 def test_short_names(given: str, expected: str) -> None:
-    assert resolve([given]) == (expected,)
-    assert find(given).name == expected
+    assert names_of([given]) == (expected,)
+    assert ESTIMATORS.find(given).name == expected
 
 
 def test_groups_and_repetitions_give_each_name_once_in_order() -> None:
-    assert resolve(["sg", "controls", "smoothgrad", "random"]) == ("smoothgrad", *groups()["controls"])
-    assert resolve([]) == ()
+    assert names_of(["sg", "controls", "smoothgrad", "random"]) == ("smoothgrad", *group("controls"))
+    assert names_of([]) == ()
 
 
 @pytest.mark.parametrize(("given", "nearest"), [("vargard", "vargrad"), ("smooth-grad", "smoothgrad"),
@@ -55,40 +56,41 @@ def test_groups_and_repetitions_give_each_name_once_in_order() -> None:
                                                 ("contrls", "controls"), ("guided-backprob", "guided-backprop")])
 def test_an_unknown_name_suggests_the_nearest(given: str, nearest: str) -> None:
     with pytest.raises(UnknownNameError, match=f"'{given}' is not an estimator; did you mean .*'{nearest}'"):
-        resolve([given])
+        names_of([given])
 
 
 def test_a_group_is_not_one_estimator() -> None:
     with pytest.raises(UnknownNameError, match="'paper' is not a single estimator"):
-        find("paper")
+        ESTIMATORS.find("paper")
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", ESTIMATORS.names())
 def test_everything_that_is_listed_is_there(name: str) -> None:
-    estimator = ESTIMATORS[name]
+    estimator = ESTIMATORS.values[name]
     assert estimator.name == name == name.lower() and "_" not in name
     assert estimator.description and estimator.family
     assert estimator.paper.title and estimator.paper.authors and estimator.paper.url.startswith("https://")
     assert 1900 < estimator.paper.year < 2100
     for alias in estimator.aliases:
-        assert resolve([alias]) == (name,)
+        assert names_of([alias]) == (name,)
 
 
 def test_papers_of_ensembles_are_their_own() -> None:
-    years = {name: ESTIMATORS[name].paper.year for name in TABLE[::3]}
+    years = {name: ESTIMATORS.values[name].paper.year for name in TABLE[::3]}
     assert years == {"gradient": 2013, "gradient-magnitude": 2019, "smoothgrad": 2017, "smoothgrad-magnitude": 2019,
                      "smoothgrad-squared": 2019, "vargrad": 2018}
 
 
 def test_no_name_stands_for_two_things() -> None:
-    names = [*ESTIMATORS, *known_aliases(), *groups()]
+    names = [*ESTIMATORS.names(), *ESTIMATORS.aliases, *ESTIMATORS.groups]
     assert len(names) == len(set(names))
 
 
 def unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget at the end of a test what it has registered."""
-    known = dict(ESTIMATORS)
-    monkeypatch.setattr("roar.estimators.registry.ESTIMATORS", known)
+    ESTIMATORS.load()
+    monkeypatch.setattr(ESTIMATORS, "values", dict(ESTIMATORS.values))
+    monkeypatch.setattr(ESTIMATORS, "aliases", dict(ESTIMATORS.aliases))
 
 
 def test_a_method_brings_its_ensembles_and_names_its_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,10 +100,10 @@ def test_a_method_brings_its_ensembles_and_names_its_parameters(monkeypatch: pyt
     def new_thing(network: nn.Module, images: Tensor, targets: Tensor, *, ig_steps: int, rows: int) -> Tensor:
         return images * ig_steps * rows
 
-    assert resolve(["nt", "nt-sq", "sg-nt", "sg-mag-nt", "sg-sq-nt", "var-nt"]) == (
+    assert names_of(["nt", "nt-sq", "sg-nt", "sg-mag-nt", "sg-sq-nt", "var-nt"]) == (
         "new-thing", "new-thing-magnitude", "smoothgrad-nt", "smoothgrad-magnitude-nt", "smoothgrad-squared-nt",
         "vargrad-nt")
-    made = find("nt")
+    made = ESTIMATORS.find("nt")
     assert isinstance(made, Explainer) and made.method.parameters == ("ig_steps",) and made.method.wants_rows
 
 
@@ -130,6 +132,6 @@ def test_a_parameter_that_is_no_setting_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_register_costs_no_torch() -> None:
-    program = "import sys, roar.estimators as e; e.identity('sg', __import__('roar.experiment').experiment" \
-              ".EstimatorSettings()); sys.exit('torch' in sys.modules)"
+    program = "import sys, roar.estimators as e; e.ESTIMATORS.find('sg').identity(__import__('roar.experiment')" \
+              ".experiment.EstimatorSettings()); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -8,11 +8,12 @@ import torch
 from explained import GREY, NORMALISATION, pictures, scores, small_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ranked import identity
 from torch import Tensor, nn
 
-from roar.estimators import ESTIMATORS, Explainer, identity
+from roar.estimators import ESTIMATORS, Batch, Explained, Explainer
+from roar.estimators.batch import Task, reference_image
 from roar.estimators.ensembles import Moments
-from roar.estimators.family import Task, reference_image
 from roar.experiment import EstimatorSettings
 
 IMAGES, TARGETS = pictures(6), [0, 1, 2, 3, 0, 1]
@@ -68,8 +69,8 @@ def test_integrated_gradients_sum_to_the_difference_of_the_logits(baseline: str)
 
 
 def a_task(network: nn.Module, setting: EstimatorSettings, channel_mean: np.ndarray | None = None) -> Task:
-    return Task(network, torch.from_numpy(IMAGES), np.array(TARGETS), np.arange(6), NORMALISATION, channel_mean,
-                setting, 0, "test", lambda passes: None)
+    return Task(torch.from_numpy(IMAGES), np.arange(6), Batch(IMAGES, np.array(TARGETS), np.arange(6), "test"), setting,
+                Explained(network, NORMALISATION, channel_mean=channel_mean))
 
 
 def test_the_reference_image_is_a_colour_as_the_network_sees_it() -> None:
@@ -129,7 +130,7 @@ def test_the_variance_around_a_mean_of_a_thousand_is_float64s_to_one_in_ten_thou
     assert float((naive - exact).abs().max() / exact.max()) > 1e-2  # what Welford's method avoids
 
 
-@pytest.mark.parametrize("name", [name for name, e in ESTIMATORS.items() if isinstance(e, Explainer)])
+@pytest.mark.parametrize("name", [name for name, e in ESTIMATORS.values.items() if isinstance(e, Explainer)])
 def test_an_identity_holds_what_changes_the_scores_and_nothing_else(name: str) -> None:
     plain = EstimatorSettings(samples=3, ig_steps=4)
     grey = pictures(4, channels=1)

@@ -11,12 +11,13 @@ import pytest
 import references
 import torch
 from explained import NORMALISATION, pictures, small_network
+from ranked import identity, names_of, rank_images
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
 from roar import pipeline
 from roar.errors import EstimatorError, UnknownNameError, UsageError
-from roar.estimators import SURROGATE, Surrogate, find, identity, rank_images, resolve, sees_image
+from roar.estimators import ESTIMATORS, SURROGATE, Surrogate
 from roar.estimators.methods.matched_spectrum import mean_periodogram, surrogate_ranks
 from roar.experiment import EstimatorSettings, load_experiment
 from roar.metrics.deletion.tasks import delete
@@ -114,20 +115,20 @@ def test_a_surrogate_knows_nothing_of_an_image_and_nothing_of_its_neighbours() -
     ("random-blurred(sg-sq-gb)", "random-blurred(smoothgrad-squared-gb)"),
     ("random-blurred(IG)", "random-blurred(integrated-gradients)")])
 def test_a_surrogate_is_spelled_with_any_alias(given: str, canonical: str) -> None:
-    found = find(given)
-    assert resolve([given]) == (canonical,) and isinstance(found, Surrogate) and found.family == SURROGATE
-    assert f"random-blurred({found.of})" == canonical and not sees_image(given)
+    found = ESTIMATORS.find(given)
+    assert names_of([given]) == (canonical,) and isinstance(found, Surrogate) and found.family == SURROGATE
+    assert f"random-blurred({found.of})" == canonical and not found.sees_image
     assert identity(given, EstimatorSettings()) == {"estimator": canonical, "per_channel": False}
 
 
 def test_what_has_no_surrogate_is_refused() -> None:
     for given in ("sobel", "oracle", "oracle-noisy(0.2)", "random-blurred(vargrad)"):
         with pytest.raises(UsageError, match="takes an estimator that explains a network"):
-            resolve([f"random-blurred({given})"])
+            names_of([f"random-blurred({given})"])
     with pytest.raises(UsageError, match=r"takes its parameter E in brackets.*write random-blurred\(vargrad\)"):
-        resolve(["random-blurred"])
+        names_of(["random-blurred"])
     with pytest.raises(UnknownNameError, match=r"'vargard' is not an estimator; did you mean .*'vargrad'"):
-        resolve(["random-blurred(vargard)"])
+        names_of(["random-blurred(vargard)"])
     arguments = (small_network(), pictures(2), np.zeros(2), np.arange(2), NORMALISATION, ["random-blurred(ig)"],
                  EstimatorSettings(), 0, "test")
     with pytest.raises(EstimatorError, match=r"needs the spectrum of 'integrated-gradients', \[1, 8, 8\], and none"):
@@ -250,13 +251,13 @@ def test_without_controls_every_key_is_what_it_was(tmp_path: Path) -> None:
 
     session = pipeline.prepare(load_experiment(None, {"store": str(tmp_path / "store")}))
     (model,), source, experiment = session.models, session.source, session.experiment
-    rankings = [plan.ranking(experiment, source, name, model, "abc") for name in ("gradient", "sobel")]
+    rankings = [plan.ranking(experiment, source, ESTIMATORS.find(name), model, "abc") for name in ("gradient", "sobel")]
     assert [ranking.folder for ranking in rankings] == [
         "rankings/digits-a28c491a27/simplecnn-061a10787b97/gradient-2d9f5565a874",
         "rankings/digits-a28c491a27/controls/sobel-76c76658aefe"]
     jobs = jobs_plan.jobs(experiment, source, model, rankings, {})
     assert [job.key for job in jobs[:4]] == ["528f18a9650b", "8de9a21a311b", "febb06e1bdc0", "3366ff0686d6"]
-    asked = portable(experiment, session.estimators)
+    asked = portable(experiment, map(str, session.estimators))
     assert Plan("retrain", source.name, source.fingerprint, source.class_names, asked).key == "07ef09eaccb1"
 
 

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import references
 from explained import pictures
+from ranked import group, identity, names_of, rank_images
 
 from roar import pipeline
 from roar.datasets import open_source
 from roar.datasets.statistics import Normalisation
 from roar.errors import EstimatorError, SourceError, UnknownNameError, UsageError
-from roar.estimators import ESTIMATORS, TRUTH, Oracle, RankedImages, find, groups, identity, rank_images, resolve
+from roar.estimators import ESTIMATORS, TRUTH, Oracle, RankedImages
 from roar.estimators.methods.oracle import erring
 from roar.experiment import EstimatorSettings, load_experiment
 from roar.metrics.retraining.forecast import overview
@@ -100,7 +101,7 @@ def test_no_noise_is_the_oracle_and_noise_ranks_what_it_marks_first() -> None:
 
 
 def test_shards_of_an_oracle_are_those_of_the_whole() -> None:
-    for name in groups()["oracles"]:
+    for name in group("oracles"):
         parts = [ranked(name, rows=rows).ranks for rows in (slice(0, 4), slice(4, 9))]
         np.testing.assert_array_equal(np.concatenate(parts), ranked(name).ranks)
 
@@ -110,8 +111,8 @@ def test_shards_of_an_oracle_are_those_of_the_whole() -> None:
     ("oracle-noisy(1)", "oracle-noisy(1)"), ("oracle-noisy(1.0)", "oracle-noisy(1)"),
     ("oracle-noisy(-0)", "oracle-noisy(0)"), ("oracle-noisy(2e-1)", "oracle-noisy(0.2)"), ("ORACLE", "oracle")])
 def test_one_estimator_has_one_spelling(given: str, canonical: str) -> None:
-    assert resolve([given]) == (canonical,) and find(given).name == canonical
-    assert find(given).family == TRUTH and isinstance(find(given), Oracle)
+    assert names_of([given]) == (canonical,) and ESTIMATORS.find(given).name == canonical
+    assert ESTIMATORS.find(given).family == TRUTH and isinstance(ESTIMATORS.find(given), Oracle)
     assert identity(given, EstimatorSettings()) == {"estimator": canonical, "per_channel": False}
 
 
@@ -122,18 +123,18 @@ def test_one_estimator_has_one_spelling(given: str, canonical: str) -> None:
     ("oracle-noisy(much)", "from 0 to 1, not 'much'"), ("oracle-noisy(-.1)", r"from 0 to 1, not '-\.1'")])
 def test_a_share_that_is_none_is_refused_in_one_sentence(given: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        resolve([given])
+        names_of([given])
 
 
 def test_names_groups_and_lists(roar: Callable[..., Any]) -> None:
-    assert resolve(["oracles"]) == ("oracle", "oracle-noisy(0.2)", "oracle-noisy(0.5)", "oracle-inverted")
-    assert not set(resolve(["controls", "paper"])) & set(resolve(["oracles"]))
-    assert {name for name, e in ESTIMATORS.items() if e.family == TRUTH} == {"oracle", "oracle-inverted"}
+    assert names_of(["oracles"]) == ("oracle", "oracle-noisy(0.2)", "oracle-noisy(0.5)", "oracle-inverted")
+    assert not set(names_of(["controls", "paper"])) & set(names_of(["oracles"]))
+    assert {name for name, e in ESTIMATORS.values.items() if e.family == TRUTH} == {"oracle", "oracle-inverted"}
     said = roar("list", "estimators").out
     assert "oracle-noisy(q)\t\ttruth" in said and "oracle-inverted\t\ttruth" in said
     assert "Group oracles: oracle, oracle-noisy(0.2)" in said
     with pytest.raises(UnknownNameError, match=r"did you mean .*'oracle-noisy\(q\)'"):
-        resolve(["oracle-nosy(0.2)"])
+        names_of(["oracle-nosy(0.2)"])
 
 
 def test_masks_of_another_size_and_none_at_all_are_refused() -> None:
@@ -164,7 +165,7 @@ def test_a_source_without_truth_is_refused_before_anything_is_made(tmp_path: Pat
 def test_the_truth_reaches_every_shard_and_models_share_its_rankings(tmp_path: Path) -> None:
     session = pipeline.prepare(tiny(tmp_path / "store", model=[{"seeds": 2}]))
     rankings = pipeline.rank(session)
-    assert [r.estimator for r in rankings] == [*resolve(["oracles"]), "random"]
+    assert [r.estimator for r in rankings] == [*names_of(["oracles"]), "random"]
     assert all(r.model is None for r in rankings) and all("/truth/oracle" in r.folder for r in rankings[:4])
     found = overview(session)
     assert found.rankings == 5 and found.models == 2
@@ -187,8 +188,8 @@ def test_streamed_truth_and_streamed_masks_give_the_same_bytes(tmp_path: Path) -
         session = pipeline.prepare(tiny(root, compute={"executor": "serial", **compute},
                                         train={"epochs": 1, "batch_size": 20, "window": 20}, retrain=retrain))
         retrain(session)
-        assert pipeline.ranked_estimators(session) == ("oracle", "oracle-inverted", "random", "oracle-noisy(0.2)",
-                                                       "oracle-noisy(0.5)")
+        assert tuple(map(str, pipeline.ranked_estimators(session))) == (
+            "oracle", "oracle-inverted", "random", "oracle-noisy(0.2)", "oracle-noisy(0.5)")
         kept.append(({path.relative_to(root): path.read_bytes() for path in root.rglob("part-*.parquet")},
                      Results(session.store).results().drop(columns="train_seconds")))
     assert kept[0][0] == kept[1][0] and len(kept[0][0]) == 5 * (3 + 2)

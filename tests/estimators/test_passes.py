@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from explained import NORMALISATION, pictures, small_network
+from ranked import rank_images
 from torch import Tensor, nn
 
-from roar.estimators import ESTIMATORS, RankedImages, rank_images
+from roar.estimators import ESTIMATORS, RankedImages
 from roar.estimators.rows import CPU_ACTIVATIONS, activation_bytes, rows_that_fit
 from roar.experiment import EstimatorSettings
 
@@ -39,7 +40,7 @@ def rank(network: nn.Module, names: Sequence[str], settings: EstimatorSettings, 
 
 
 def members(family: str) -> list[str]:
-    return [name for name, estimator in ESTIMATORS.items() if estimator.family == family]
+    return [name for name, estimator in ESTIMATORS.values.items() if estimator.family == family]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import torch
 from pretended_device import Elsewhere, plain_optimizers, pretended_device
+from ranked import names_of, rank_images
 from torch import Tensor
 
 from roar.datasets import Normalisation
 from roar.datasets.degradation import degrade
 from roar.datasets.fills.base import FillContext, fill_kinds
-from roar.estimators import rank_images, resolve
 from roar.experiment import EstimatorSettings
 from roar.jobs import images as job_images
 from roar.jobs.training.evaluation import evaluate
@@ -94,7 +94,7 @@ def test_degradation(fill: str, planes: int, monkeypatch: pytest.MonkeyPatch) ->
     assert torch.equal(there, degrade(images, ranks, 50.0, "roar", fill, context))
 
 
-@pytest.mark.parametrize("name", resolve(["paper", "controls", "oracles", "deeplift", "input-x-gradient"]))
+@pytest.mark.parametrize("name", names_of(["paper", "controls", "oracles", "deeplift", "input-x-gradient"]))
 def test_rankings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = pictures(4)
 

@@ -13,12 +13,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from ranked import rank_images
 
 from roar import pipeline
 from roar.datasets.degradation import replaced_count, replaced_mask
 from roar.datasets.statistics import channel_mean, normalisation
 from roar.errors import EstimatorError, ExperimentError, TrainingError
-from roar.estimators import rank_images
+from roar.estimators import ESTIMATORS
 from roar.estimators.ranks import accumulated
 from roar.experiment import Experiment, load_experiment
 from roar.jobs.stage import Desk
@@ -68,8 +69,8 @@ def planned(tmp_path: Path, **changes: Any) -> dict[tuple[str, float, int], Job]
     """The jobs of mode recursive by estimator, threshold and seed; nothing is trained."""
     session = pipeline.prepare(asked(tmp_path / "store", **changes))
     facts = {"weights": "w", "normalise_mean": [0.5], "normalise_std": [0.5]}
-    rankings = [plan.ranking(session.experiment, session.source, name, session.models[0], "w")
-                for name in session.estimators]
+    rankings = [plan.ranking(session.experiment, session.source, estimator, session.models[0], "w")
+                for estimator in session.estimators]
     jobs = jobs_plan.jobs(session.experiment, session.source, session.models[0], rankings, facts)
     return {(job.row["estimator"], job.row["threshold"], job.row["seed"]): job for job in jobs
             if job.row["mode"] == "recursive"}
@@ -249,12 +250,12 @@ def test_a_state_of_other_chains_is_not_gone_on_from(tmp_path: Path, monkeypatch
     ranks = np.arange(6, dtype=np.uint16).reshape(2, 3)
     kept = [recursion.Chain(first, {"train": ranks, "test": ranks[:1]}, {"results/a.json": "{}"}, [0.25])]
     desk.save(lambda: recursion._state(kept, 2))
-    (chain,), step = recursion._kept(recursion.Recurse((first,), 0, settings), desk)
+    (chain,), step = recursion._kept(recursion.Recurse((first,), {}, 0, settings), desk)
     assert (step, chain.rows, chain.accuracies, chain.error) == (2, {"results/a.json": "{}"}, [0.25], None)
     assert chain.ranks["train"].dtype == np.uint16
     assert np.array_equal(chain.ranks["train"], ranks)
     for jobs_now in ((other,), (first, other), (first[:2],)):
-        chains, step = recursion._kept(recursion.Recurse(jobs_now, 0, settings), desk)
+        chains, step = recursion._kept(recursion.Recurse(jobs_now, {}, 0, settings), desk)
         assert (step, [chain.ranks for chain in chains]) == (0, [{}] * len(jobs_now))
 
 
@@ -353,15 +354,15 @@ def test_models_that_share_a_retrainer_share_the_chains(serial: Session, tmp_pat
 def test_what_ranks_once_knows_the_other_modes(modes: list[str], fixed: tuple[str, ...], tmp_path: Path) -> None:
     experiment = asked(tmp_path / "store", degrade={"modes": modes})
     assert experiment.degrade.fixed_modes == fixed
-    assert {mode for _, mode in jobs_plan.kinds_of_cells(experiment, "random")} == set(fixed)
-    assert {mode for _, mode in jobs_plan.kinds_of_cells(experiment, "gradient")} == set(modes)
+    assert {mode for _, mode in jobs_plan.kinds_of_cells(experiment, ESTIMATORS.find("random"))} == set(fixed)
+    assert {mode for _, mode in jobs_plan.kinds_of_cells(experiment, ESTIMATORS.find("gradient"))} == set(modes)
 
 
 def test_the_mask_alone_is_no_cell_of_a_chain(tmp_path: Path) -> None:
     experiment = asked(tmp_path / "store", degrade={"modes": ["roar", "recursive"]},
                        retrain={"controls": ["mask-only"]})
-    assert jobs_plan.kinds_of_cells(experiment, "gradient") == [("mean", "roar"), ("mean", "recursive"),
-                                                           ("mask-only", "roar")]
+    assert jobs_plan.kinds_of_cells(experiment, ESTIMATORS.find("gradient")) == [
+        ("mean", "roar"), ("mean", "recursive"), ("mask-only", "roar")]
 
 
 def test_deletion_and_written_data_sets_are_of_mode_roar(serial: Session) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from analysis_results import synthetic_results
+from ranked import rank_images
 from safetensors.torch import load
 from scipy import stats
 from torch import Tensor, nn
@@ -23,7 +24,6 @@ from roar.analysis.frames import COLUMNS
 from roar.analysis.leaderboard import leaderboard
 from roar.datasets.statistics import normalisation
 from roar.errors import AnalysisError, ExperimentError
-from roar.estimators import rank_images
 from roar.experiment import EstimatorSettings, Experiment, load_experiment, portable, to_toml
 from roar.metrics.agreement.tasks import agreement as measure_agreement
 from roar.metrics.sanity.frames import COLUMNS as OWN

@@ -285,8 +285,8 @@ def test_dropout_acts_in_training_only_and_changes_no_weight(name: str) -> None:
 
 def test_dropout_is_off_while_pixels_are_ranked() -> None:
     import numpy as np
+    from ranked import rank_images
 
-    from roar.estimators import rank_images
     from roar.experiment import EstimatorSettings
 
     images, labels = pictures(6, 32, 3)

@@ -15,6 +15,7 @@ from roar.datasets import open_source
 from roar.datasets.degradation import degrade, replaced_count
 from roar.datasets.statistics import channel_mean
 from roar.errors import EstimatorError, ExperimentError, SourceError
+from roar.estimators import ESTIMATORS
 from roar.experiment import Experiment, load_experiment
 from roar.metrics.retraining.tasks import retrain
 from roar.pipeline import Session, plan
@@ -213,8 +214,8 @@ def test_one_network_seen_through_two_normalisations_is_two_rankings(tmp_path: P
     def ranking(mean: list[float] | None) -> tuple[str, str]:
         model = {} if mean is None else {"normalise_mean": mean, "normalise_std": [0.5]}
         session = pipeline.prepare(load_experiment(None, {**SMALL, "model": model, "store": str(tmp_path / "store")}))
-        found = plan.ranking(session.experiment, session.source, "gradient", session.models[0], "w" * 64)
-        control = plan.ranking(session.experiment, session.source, "sobel", session.models[0], "w" * 64)
+        found, control = (plan.ranking(session.experiment, session.source, ESTIMATORS.find(name), session.models[0],
+                                       "w" * 64) for name in ("gradient", "sobel"))
         return found.key, control.key
 
     keys = [ranking(None), ranking([0.5]), ranking([0.4])]

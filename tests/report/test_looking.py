@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ranked import maps, rank_images
 from torch import nn
 
 from roar import pipeline
@@ -20,8 +21,6 @@ from roar.datasets import channel_mean, open_source
 from roar.datasets.degradation import replaced_count
 from roar.datasets.statistics import Normalisation
 from roar.errors import AnalysisError, ExperimentError, ModelError, UnknownNameError
-from roar.estimators import rank_images
-from roar.estimators.maps import maps
 from roar.experiment import EstimatorSettings, load_experiment
 from roar.metrics.retraining.tasks import retrain
 from roar.models import create

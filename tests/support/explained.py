@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from roar.datasets.statistics import Normalisation
-from roar.estimators import ESTIMATORS, Explainer
-from roar.estimators.family import Task, family_scores
+from roar.estimators import ESTIMATORS, Batch, Explained, Explainer
+from roar.estimators.batch import Task
+from roar.estimators.family import family_scores
 from roar.experiment import EstimatorSettings
 
 NORMALISATION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -40,15 +41,16 @@ def scores(network: nn.Module, images: np.ndarray, targets: Sequence[int] | np.n
            settings: EstimatorSettings | None = None, *, indices: np.ndarray | None = None, rows: int = 64,
            normalisation: Normalisation = NORMALISATION, root_seed: int = 0, split: str = "test") -> dict[str, Tensor]:
     """The scores ``[N, P]`` that rank_images would rank, by estimator; the network is in evaluation mode."""
-    task = Task(network.eval(), torch.as_tensor(images), np.asarray(targets),
-                np.arange(len(images)) if indices is None else indices, normalisation, None,
-                settings or EstimatorSettings(), root_seed, split, lambda passes: None)
-    chosen = [ESTIMATORS[name] for name in names]
+    where = np.arange(len(images)) if indices is None else indices
+    task = Task(torch.as_tensor(images), where, Batch(images, np.asarray(targets), where, split, root_seed),
+                settings or EstimatorSettings(), Explained(network.eval(), normalisation), torch.as_tensor(targets),
+                rows)
+    chosen = [ESTIMATORS.find(name) for name in names]
     found: dict[str, list[Tensor]] = {name: [] for name in names}
     for family in dict.fromkeys(estimator.family for estimator in chosen):
         members = [e for e in chosen if isinstance(e, Explainer) and e.family == family]
         for first in range(0, len(images), rows):
-            block = slice(first, first + rows)
-            for name, part in family_scores(task, members, torch.as_tensor(targets)[block], block, rows):
+            around = {member.name: member.member for member in members}
+            for name, part in family_scores(task, members[0].method, around, slice(first, first + rows)):
                 found[name].append(part)
     return {name: torch.cat(parts) for name, parts in found.items()}

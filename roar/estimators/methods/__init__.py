@@ -1,9 +1,1 @@
-"""One file per method; importing a file registers it, and importing this package imports every file."""
-
-from __future__ import annotations
-
-import importlib
-import pkgutil
-
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+"""One file per method, which registers it when it is imported; the registry imports every file of this folder."""

@@ -8,18 +8,15 @@ surrogate data of a time series are.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roar.errors import EstimatorError, UsageError
+from roar.errors import UsageError
+from roar.estimators.kinds import SURROGATE, Estimator, Explainer, Surrogate
 from roar.estimators.ranks import rank_scores
-from roar.estimators.registry import SURROGATE, Explainer, Surrogate, find, maker
+from roar.estimators.registry import ESTIMATORS, maker
 from roar.registry import Paper
 from roar.seeds.streams import derive
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 BLURRED = "random-blurred"
 THEILER = Paper("Testing for nonlinearity in time series: the method of surrogate data",
@@ -34,12 +31,21 @@ def random_blurred(text: str) -> Surrogate:
         UnknownNameError: there is no such estimator.
         UsageError: it explains no network.
     """
-    explained = find(text)
-    if not isinstance(explained, Explainer):
-        raise UsageError(f"'{BLURRED}' takes an estimator that explains a network, which '{explained.name}' does not; "
+    return surrogate_of(ESTIMATORS.find(text))
+
+
+def surrogate_of(estimator: Estimator) -> Surrogate:
+    """A random ranking as smooth as an estimator's.
+
+    Raises:
+        UsageError: the estimator explains no network.
+    """
+    if not isinstance(estimator, Explainer):
+        raise UsageError(f"'{BLURRED}' takes an estimator that explains a network, which '{estimator.name}' does not; "
                          f"write {BLURRED}(vargrad).")
-    return Surrogate(f"{BLURRED}({explained.name})", SURROGATE, THEILER,
-                     f"a random ranking as smooth as that of {explained.name}", (), 1, explained.name)
+    return Surrogate(f"{BLURRED}({estimator.name})", SURROGATE, THEILER,
+                     f"a random ranking as smooth as that of {estimator.name}", of=estimator,
+                     function=surrogate_ranks, spelling=f"{BLURRED}({estimator.spelling})")
 
 
 def mean_periodogram(blocks: Iterable[np.ndarray], planes: int, height: int, width: int) -> np.ndarray:
@@ -90,18 +96,3 @@ def surrogate_ranks(spectrum: np.ndarray, indices: np.ndarray, root_seed: int,
         row[:] = smooth.real.reshape(-1)
     ranks, tied = rank_scores(torch.from_numpy(scores), indices, derive(root_seed, "ties", split))
     return ranks, tied / max(1, scores.size)
-
-
-def checked_spectrum(spectra: Mapping[str, np.ndarray] | None, surrogate: Surrogate, planes: int,
-                     shape: Sequence[int]) -> np.ndarray:
-    """The spectrum of a surrogate for images ``[N, C, H, W]``.
-
-    Raises:
-        EstimatorError: it is not given or is not of the images' size.
-    """
-    spectrum = (spectra or {}).get(surrogate.name)
-    if spectrum is None or spectrum.shape != (planes, *shape[2:]):
-        given = "none" if spectrum is None else str(list(spectrum.shape))
-        raise EstimatorError(f"'{surrogate.name}' needs the spectrum of '{surrogate.of}', {[planes, *shape[2:]]}, and "
-                             f"{given} was given; rank '{surrogate.of}' first and give its mean_periodogram.")
-    return spectrum

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import floor
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roar.errors import SourceError, UsageError
+from roar.errors import UsageError
+from roar.estimators.kinds import TRUTH, Oracle
 from roar.estimators.ranks import rank_scores
-from roar.estimators.registry import TRUTH, Oracle, maker, oracle
+from roar.estimators.registry import maker, oracle
 from roar.registry import ROAR
 from roar.seeds.streams import derive, random_words
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 NOISY = "oracle-noisy"
 
@@ -57,7 +54,8 @@ def oracle_noisy(text: str) -> Oracle:
         return _ranked(erring(truth, indices, root_seed, split, share), indices, root_seed, split, planes)
 
     name = f"{NOISY}({repr(share + 0.0).removesuffix('.0')})"  # 0.0 is added so that -0 is 0
-    return Oracle(name, TRUTH, ROAR, f"the oracle with a share {share:g} of the informative pixels wrong", (), 1, rank)
+    words = f"the oracle with a share {share:g} of the informative pixels wrong"
+    return Oracle(name, TRUTH, ROAR, words, function=rank)
 
 
 def erring(truth: np.ndarray, indices: np.ndarray, root_seed: int, split: str, share: float) -> np.ndarray:
@@ -84,27 +82,6 @@ def erring(truth: np.ndarray, indices: np.ndarray, root_seed: int, split: str, s
         marks[informative[:wrong]] = False
         marks[others[:wrong]] = True
     return found.reshape(truth.shape)
-
-
-def checked_truth(truth: np.ndarray | None, name: str, shape: Sequence[int]) -> np.ndarray:
-    """The informative pixels of images ``[N, C, H, W]`` as an oracle needs them, bool ``[N, H, W]``.
-
-    Raises:
-        SourceError: there are none, or they are not one mark for every pixel.
-    """
-    wanted = (shape[0], *shape[2:])
-    if truth is None:
-        raise SourceError(no_truth(name))
-    if truth.shape != wanted or truth.dtype != np.bool_:
-        raise SourceError(f"The informative pixels are bool {list(wanted)}, as the images are, not {truth.dtype} "
-                          f"{list(truth.shape)}; let Split.truth give one mark for every pixel.")
-    return truth
-
-
-def no_truth(name: str, source: str = "these images") -> str:
-    """The sentence for a source that does not know its informative pixels."""
-    return (f"'{name}' needs a source that knows which pixels are informative, which {source} is not; take one such as "
-            "planted or hooker-toy.")
 
 
 def _ranked(first: np.ndarray, indices: np.ndarray, root_seed: int, split: str,

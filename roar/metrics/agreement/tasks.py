@@ -30,8 +30,8 @@ def agreement(session: Session) -> list[str]:
     tasks = list(_tasks(session, rank(session, ("test",))))
     if not tasks:
         raise ExperimentError(f"Agreement compares two rankings of the same images, and there is one, by "
-                              f"{' and '.join(session.estimators)}; ask for two estimators or more (--estimator), or "
-                              "for several seeds of the network (--model-seeds).")
+                              f"{' and '.join(map(str, session.estimators))}; ask for two estimators or more "
+                              "(--estimator), or for several seeds of the network (--model-seeds).")
     keep_plan(session, "agreement", [task.key for task in tasks])
     return make(session, "agreement", "comparisons", tasks, "roar.metrics.agreement.worker:open_worker",
                 lambda missing: {"test/indices": lambda: session.source.test.indices})

@@ -56,4 +56,4 @@ def _place(experiment: Experiment, source: Source, model: Model, weights: str,
                 "fill": settings.fill, "thresholds": sorted({0.0, *settings.thresholds}),
                 "root_seed": experiment.seed}
     below = f"{plan.source_folder(source)}/{model.folder.rsplit('/', 1)[-1]}"
-    return f"metrics/deletion/{below}/{ranked.estimator}-{key_of(identity)}", identity
+    return f"metrics/deletion/{below}/{plan.in_path(ranked.estimator)}-{key_of(identity)}", identity

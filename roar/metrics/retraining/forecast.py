@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
+from roar.estimators import Estimator
 from roar.experiment import RECURSIVE
 from roar.jobs.network import Network
 from roar.metrics.retraining import plan as jobs_plan
@@ -42,11 +43,11 @@ class Forecast:
 def overview(session: Session) -> Overview:
     """What the experiment needs in all, without making anything."""
     experiment, models = session.experiment, len(session.models)
-    names = jobs_plan.retrained(experiment, session.estimators)
-    shared = [name for name in names if plan.is_shared(name)]
-    rankings = models * (len(names) - len(shared)) + len(shared)
+    estimators = jobs_plan.retrained(experiment, session.estimators)
+    shared = [estimator for estimator in estimators if not plan.belongs_to_model(estimator)]
+    rankings = models * (len(estimators) - len(shared)) + len(shared)
     shards = rankings * sum(len(shards_of(session, split)) for split in SPLITS)
-    kinds = sum(len(jobs_plan.kinds_of_cells(experiment, name)) for name in names)
+    kinds = sum(len(jobs_plan.kinds_of_cells(experiment, estimator)) for estimator in estimators)
     seeds = models * experiment.retrain.seeds
     jobs = seeds * (1 + _steps(session) * kinds)
     return Overview(models, rankings, shards, jobs, seeds * len(_ranked_again(session)))
@@ -57,11 +58,11 @@ def _steps(session: Session) -> int:
     return sum(threshold > 0 for threshold in session.experiment.degrade.thresholds)
 
 
-def _ranked_again(session: Session) -> list[str]:
+def _ranked_again(session: Session) -> list[Estimator]:
     """The estimators that mode recursive asks for."""
     experiment = session.experiment
-    return [name for name in jobs_plan.retrained(experiment, session.estimators)
-            if any(mode == RECURSIVE for _, mode in jobs_plan.kinds_of_cells(experiment, name))]
+    return [estimator for estimator in jobs_plan.retrained(experiment, session.estimators)
+            if any(mode == RECURSIVE for _, mode in jobs_plan.kinds_of_cells(experiment, estimator))]
 
 
 def forecast(session: Session) -> Forecast:
@@ -73,7 +74,7 @@ def forecast(session: Session) -> Forecast:
 
     experiment, source, plan_ = session.experiment, session.source, overview(session)
     compute, settings = experiment.compute, experiment.retrain
-    names = jobs_plan.retrained(experiment, session.estimators)
+    estimators = jobs_plan.retrained(experiment, session.estimators)
     gpus = torch.cuda.device_count() if compute.gpus_per_job != 0 else 0
     fit = gpus / (compute.gpus_per_job or 1) if gpus else (os.cpu_count() or 1) / compute.cpus_per_job
     workers = 1 if compute.executor == "serial" else max(1, min(compute.workers or 10**9, int(fit)))
@@ -89,12 +90,12 @@ def forecast(session: Session) -> Forecast:
 
     images = len(source.train) + len(source.test)
     train_seconds = sum(seconds(experiment.train.resolve(source.label), model.network) for model in session.models)
-    rank_seconds = images * sum(time_ranking(model.network, names, experiment.estimators, device)
+    rank_seconds = images * sum(time_ranking(model.network, estimators, experiment.estimators, device)
                                 for model in session.models)
     retrain_seconds = (plan_.jobs + plan_.chains) * seconds(settings.resolve(source.label), network)
     if plan_.chains:
         retrain_seconds += len(session.models) * settings.seeds * _steps(session) * images * time_ranking(
-            network, tuple(_ranked_again(session)), experiment.estimators, device)
+            network, _ranked_again(session), experiment.estimators, device)
     pixels = source.height * source.width * (source.channels if experiment.estimators.unit == "channel" else 1)
     rank_bytes = plan_.rankings * images * pixels * rank_type(pixels).itemsize
     return Forecast(train_seconds, rank_seconds / workers, retrain_seconds / workers, workers,

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from roar.datasets import Normalisation, Source
+from roar.estimators import Estimator, distinct
+from roar.estimators.methods.matched_spectrum import surrogate_of
 from roar.experiment import MASK_ONLY, RECURSIVE, SCRATCH, Experiment
 from roar.metrics.retraining.job import Job, Start
 from roar.pipeline import plan
@@ -55,10 +57,7 @@ def jobs(experiment: Experiment, source: Source, model: Model, rankings: Sequenc
 
     def link(ranked: Ranking, fill: str, threshold: float, seed: int) -> Job:
         """One network of a chain: what it is trained on follows from the networks before it, and from no other."""
-        from roar import estimators
-
-        again = {"artefact": "recursion", "root_seed": experiment.seed,
-                 **estimators.identity(ranked.estimator, experiment.estimators)}
+        again = {"artefact": "recursion", "root_seed": experiment.seed, **ranked.by.identity(experiment.estimators)}
         steps = [step for step in replacing if step <= threshold]
         identity = {**common, "recursion": again, "mode": RECURSIVE, "fill": fill, "thresholds": steps, "seed": seed}
         row = {**described, "estimator": ranked.estimator, "mode": RECURSIVE, "fill": fill, "threshold": threshold,
@@ -69,20 +68,20 @@ def jobs(experiment: Experiment, source: Source, model: Model, rankings: Sequenc
     replacing = [threshold for threshold in experiment.degrade.thresholds if threshold > 0]
     found = [job(None, "roar", "none", 0.0, seed) for seed in seeds]
     for ranked in rankings:
-        for fill, mode in kinds_of_cells(experiment, ranked.estimator):
+        for fill, mode in kinds_of_cells(experiment, ranked.by):
             for threshold in replacing:
                 found += [link(ranked, fill, threshold, seed) if mode == RECURSIVE else
                           job(ranked, mode, fill, threshold, seed) for seed in seeds]
     return found
 
 
-def kinds_of_cells(experiment: Experiment, estimator: str) -> list[tuple[str, str]]:
+def kinds_of_cells(experiment: Experiment, estimator: Estimator) -> list[tuple[str, str]]:
     """The fills and modes in which an estimator's pixels are replaced.
 
     What explains no network would rank the same again, so it has no mode `recursive`: it runs in the other modes, and
     in `roar` where there are none. The mask alone is a control of rankings that are made once.
     """
-    settings, again = experiment.degrade, plan.explains(estimator)
+    settings, again = experiment.degrade, estimator.explains
     modes = settings.modes if again else settings.fixed_modes
     return [(fill, mode) for fill in fills(experiment, estimator) for mode in modes
             if mode != RECURSIVE or fill == settings.fill]
@@ -98,19 +97,17 @@ def chains(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
     return [tuple(sorted(chain, key=lambda job: job.row["threshold"])) for chain in found.values()]
 
 
-def retrained(experiment: Experiment, names: Sequence[str]) -> tuple[str, ...]:
+def retrained(experiment: Experiment, estimators: Sequence[Estimator]) -> tuple[Estimator, ...]:
     """The estimators whose rankings are retrained: those asked for, each that explains a network with its surrogate."""
     if MATCHED_SPECTRUM not in experiment.retrain.controls:
-        return tuple(names)
-    pairs = [(name, f"{MATCHED_SPECTRUM}({name})") if plan.explains(name) else (name,) for name in names]
-    return tuple(dict.fromkeys(name for pair in pairs for name in pair))
+        return tuple(estimators)
+    pairs = [(one, surrogate_of(one)) if one.explains else (one,) for one in estimators]
+    return distinct(one for pair in pairs for one in pair)
 
 
-def fills(experiment: Experiment, estimator: str) -> tuple[str, ...]:
+def fills(experiment: Experiment, estimator: Estimator) -> tuple[str, ...]:
     """What replaces an estimator's pixels: the fill asked for, and the mask alone where the image decides it."""
-    from roar.estimators import sees_image
-
-    masks = (MASK_ONLY,) if MASK_ONLY in experiment.retrain.controls and sees_image(estimator) else ()
+    masks = (MASK_ONLY,) if MASK_ONLY in experiment.retrain.controls and estimator.sees_image else ()
     return tuple(dict.fromkeys((experiment.degrade.fill, *masks)))
 
 

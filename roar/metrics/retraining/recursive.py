@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from roar.datasets.degradation import degrade, replaced_count
 from roar.datasets.fills.base import FillContext
 from roar.errors import RoarError, TrainingError
-from roar.estimators import rank_images
+from roar.estimators import Batch, Estimator, Explained, Passes, rank_images
 from roar.estimators.ranks import accumulated
 from roar.experiment import EstimatorSettings
 from roar.jobs.images import Images, Statistics, as_tensor, read_images, read_statistics
@@ -47,9 +47,11 @@ class Recurse:
 
     Attributes:
         chains: each the jobs of one estimator and one seed, by rising threshold.
+        estimators: by the names that the jobs have.
     """
 
     chains: tuple[tuple[Job, ...], ...]
+    estimators: Mapping[str, Estimator]
     root_seed: int
     settings: EstimatorSettings
     pack: int = 1
@@ -165,9 +167,11 @@ class Recurser:
         for split, images in self.images.items():
             name = job.row["estimator"]
             found = rank_images(
-                network, degraded[split], images.labels.cpu().numpy(), images.indices, self.statistics.normalisation,
-                [name], work.settings, work.root_seed, split, device=self.device, memory_budget=work.memory_budget,
-                channel_mean=self.statistics.mean.cpu().numpy(), num_classes=job.network.num_classes)[name]
+                [work.estimators[name]],
+                Batch(degraded[split], images.labels.cpu().numpy(), images.indices, split, work.root_seed),
+                Explained(network, self.statistics.normalisation, job.network.num_classes,
+                          self.statistics.mean.cpu().numpy()),
+                work.settings, Passes(self.device, work.memory_budget))[name]
             before = chain.ranks.get(split, found.ranks)
             chain.ranks[split] = accumulated(before, replaced_count(threshold, before.shape[1]), found.ranks)
 

@@ -32,7 +32,7 @@ def retrain(session: Session) -> list[Job]:
     check_window(session, [session.experiment.retrain.resolve(session.source.label)], "retrain")
     _check_chains(session)
     _check_heads(session)
-    rankings = rank(session, names=plan.retrained(session.experiment, session.estimators))
+    rankings = rank(session, estimators=plan.retrained(session.experiment, session.estimators))
     jobs = _jobs(session, rankings)
     keep_plan(session, "retrain", artefacts_of(session, rankings), {job.key: job.row for job in jobs})
     done, _ = finished_jobs(session.store.files)
@@ -44,7 +44,7 @@ def retrain(session: Session) -> list[Job]:
         wanted = {job.key for job in missing}
         once = [job for job in jobs if job.row["mode"] != RECURSIVE]
         failures = [*_run(session, "retrain", open_retrainer, _packs(session, once, wanted), missing),
-                    *_run(session, "recurse", open_recurser, _chains(session, jobs, wanted), missing)]
+                    *_run(session, "recurse", open_recurser, _chains(session, jobs, wanted, rankings), missing)]
         compact(session.store.files)
         if failures:
             session.reporter.say(f"{len(failures)} of {len(missing)} trainings failed; the first: {failures[0]} "
@@ -97,11 +97,11 @@ def _packs(session: Session, jobs: Sequence[Job], missing: set[str]) -> list[Tas
     return tasks
 
 
-def _chains(session: Session, jobs: Sequence[Job], missing: set[str]) -> list[Task]:
+def _chains(session: Session, jobs: Sequence[Job], missing: set[str], rankings: Sequence[Ranking]) -> list[Task]:
     """The chains with a row that is missing, each up to its last one, in packs as the other networks are."""
     from roar.metrics.retraining.recursive import Recurse
 
-    experiment = session.experiment
+    experiment, estimators = session.experiment, {ranking.estimator: ranking.by for ranking in rankings}
     kinds: dict[str, list[tuple[Job, ...]]] = {}
     for chain in plan.chains(jobs):
         kinds.setdefault(chain[0].row["protocol"], []).append(chain)
@@ -112,8 +112,9 @@ def _chains(session: Session, jobs: Sequence[Job], missing: set[str]) -> list[Ta
             pack = kind[start:start + size]
             wanted = [chain for chain in (_up_to_the_last(chain, missing) for chain in pack) if chain]
             if wanted:
-                work = Recurse(tuple(wanted), experiment.seed, experiment.estimators, size,
-                               experiment.compute.memory_budget)
+                names = dict.fromkeys(chain[0].row["estimator"] for chain in wanted)
+                work = Recurse(tuple(wanted), {name: estimators[name] for name in names}, experiment.seed,
+                               experiment.estimators, size, experiment.compute.memory_budget)
                 tasks.append(Task("+".join(chain[-1].key for chain in pack), work, _made(
                     [job for chain in wanted for job in chain if job.key in missing])))
     return tasks

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from roar.datasets import Normalisation
-from roar.estimators import rank_images
+from roar.estimators import Batch, Estimator, Explained, Passes, rank_images
 from roar.experiment import EstimatorSettings
 from roar.jobs.network import Network
 from roar.jobs.train_model import build
@@ -44,15 +45,19 @@ def time_steps(network: Network, recipe: Recipe, device: str) -> float:
     return max(1e-6, (seconds(1 + _STEPS) - seconds(1)) / _STEPS)
 
 
-def time_ranking(network: Network, names: tuple[str, ...], settings: EstimatorSettings, device: str) -> float:
+def time_ranking(network: Network, estimators: Sequence[Estimator], settings: EstimatorSettings,
+                 device: str) -> float:
     """Seconds of ranking one image by all the estimators."""
     images, labels = _random_images(network, _IMAGES)
     body = build(network, seed=0).to(device)
     planes = network.in_channels if settings.unit == "channel" else 1
+    size = (network.image_size, network.image_size)
+    inputs = {one.name: np.ones((_IMAGES, 1, *size), np.float32) if one.reads_maps else np.ones((planes, *size))
+              for one in estimators}
+    batch = Batch(images, labels.numpy(), np.arange(_IMAGES), "train", truth=images.numpy()[:, 0] > 127, inputs=inputs)
     started = time.perf_counter()
-    rank_images(body, images, labels.numpy(), np.arange(_IMAGES), _normalisation(network), names, settings, 0, "train",
-                device=device, num_classes=network.num_classes, truth=images.numpy()[:, 0] > 127,
-                spectra=dict.fromkeys(names, np.ones((planes, network.image_size, network.image_size))))
+    rank_images(estimators, batch, Explained(body, _normalisation(network), network.num_classes), settings,
+                Passes(device))
     return (time.perf_counter() - started) / _IMAGES
 
 

@@ -48,9 +48,10 @@ def sanity(session: Session) -> list[str]:
 
 
 def _check_estimators(session: Session) -> None:
-    if not any(plan.explains(name) for name in session.estimators):
+    if not any(estimator.explains for estimator in session.estimators):
         raise ExperimentError("A sanity check needs an estimator that explains the network, which "
-                              f"{', '.join(session.estimators)} do not; ask for one, such as --estimator gradient.")
+                              f"{', '.join(map(str, session.estimators))} do not; ask for one, such as --estimator "
+                              "gradient.")
 
 
 def _tasks(session: Session, rankings: Sequence[Ranking]) -> Iterator[Task]:
@@ -97,7 +98,7 @@ def _task(session: Session, model: Model, rankings: Sequence[Ranking], row: Mapp
     folder, identity = _place(experiment, session.source, model, facts["weights"], which,
                                    [layer.name for layer in redrawn], rankings, thresholds)
     named = {"source": session.source.label, "model": model.label, "regularizer": model.network.regularizer}
-    work = Check(folder, identity, {**named, **row},
+    work = Check(folder, identity, tuple(r.by for r in rankings), {**named, **row},
                  {r.estimator: rank_folder(session.store, f"{r.folder}/test") for r in rankings},
                  {r.estimator: r.key for r in rankings}, weights, redrawn, model.network,
                  model_normalisation(session, model), experiment.estimators, thresholds, experiment.seed,

@@ -17,7 +17,7 @@ from torch import nn
 
 from roar.datasets import Normalisation
 from roar.errors import DamagedArtefactError
-from roar.estimators import rank_images
+from roar.estimators import Batch, Estimator, Explained, Passes, rank_images
 from roar.experiment import EstimatorSettings
 from roar.jobs.images import Images, Statistics, read_images, read_statistics
 from roar.jobs.network import Network
@@ -40,6 +40,7 @@ class Check:
     """The work: one network that is randomised in one way, all estimators that explain it.
 
     Attributes:
+        estimators: those that explain the network.
         row: the columns that say which network it is and how it is randomised.
         rankings: where each estimator's ranking of the real network lies.
         keys: of these rankings.
@@ -50,6 +51,7 @@ class Check:
 
     folder: str
     identity: dict[str, Any]
+    estimators: tuple[Estimator, ...]
     row: dict[str, Any]
     rankings: Mapping[str, RankFolder]
     keys: Mapping[str, str]
@@ -112,12 +114,13 @@ class Checker:
         """
         done, share = start / len(self.images.indices), (stop - start) / len(self.images.indices)
         return rank_images(
-            network, part(self.images.images, start, stop), targets, self.images.indices[start:stop],
-            work.normalisation, list(work.rankings), work.settings.model_copy(update={"target": "label"}),
-            work.root_seed, "test", device=self.device, channel_mean=self.statistics.mean.numpy(),
-            num_classes=work.network.num_classes, memory_budget=work.memory_budget,
-            lots=derive(work.root_seed, "sanity", "ties"),
-            on_progress=lambda passes, total: desk.tell(done + share * passes / max(1, total), work.row["layers"]))
+            work.estimators,
+            Batch(part(self.images.images, start, stop), targets, self.images.indices[start:stop], "test",
+                  work.root_seed, lots=derive(work.root_seed, "sanity", "ties")),
+            Explained(network, work.normalisation, work.network.num_classes, self.statistics.mean.numpy()),
+            work.settings.model_copy(update={"target": "label"}),
+            Passes(self.device, work.memory_budget, on_progress=lambda passes, total: desk.tell(
+                done + share * passes / max(1, total), work.row["layers"])))
 
     def _real(self, work: Check, name: str, number: int, start: int, stop: int, desk: Desk) -> ShardRows:
         """One shard of an estimator's ranking of the real network."""
