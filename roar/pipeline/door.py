@@ -168,8 +168,8 @@ def _check_seed(body: nn.Module, network: Network) -> None:
 
     if not network.architecture.is_trained and weights_hash(body.state_dict()) != weights_hash(
             build(network, 0).state_dict()):
-        raise ModelError(f"'{network.name}' begins with other weights at every call under the same seed; draw them with "
-                         "torch's global generator, which is seeded.")
+        raise ModelError(f"'{network.name}' begins with other weights at every call under the same seed; draw them "
+                         "with torch's global generator, which is seeded.")
 
 
 def _check_logits(body: nn.Module, images: Tensor, network: Network) -> None:
@@ -222,7 +222,8 @@ def try_fill(fill: Fill, source: Source, root_seed: int) -> None:
         whole = fill.function(images, mask, context)
         parts = [slice(row, row + 1) for row in range(len(images))]
         alone = torch.cat([fill.function(images[row], mask[row], context.part(row)) for row in parts])
-        for found, how in ((fill.function(images, mask, context), "when it is called again"), (alone, "image by image")):
+        again = fill.function(images, mask, context)
+        for found, how in ((again, "when it is called again"), (alone, "image by image")):
             if not torch.equal(found, whole):
                 raise UsageError(f"The fill '{fill.name}' gives other pixels {how}; let each image depend on itself "
                                  "alone, and draw random numbers from torch's global generator, which is seeded.")

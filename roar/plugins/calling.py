@@ -62,8 +62,9 @@ def taken(function: Any, spelling: str, positional: int, offered: Iterable[str],
         first = f"{positional} arguments by position" if positional else ""
         choice = " and, by name, " if positional and list(offered) else ""
         given = first + choice + (f"those of {', '.join(offered)} that it names" if list(offered) else "")
-        raise UsageError(f"'{spelling}' takes ({', '.join(signature.parameters)}) and is called with {given or 'nothing'} besides what stands "
-                         f"in brackets ({error}); change its arguments or write {spelling}(name=value).") from None
+        names = ", ".join(signature.parameters)
+        raise UsageError(f"'{spelling}' takes ({names}) and is called with {given or 'nothing'} besides what stands in "
+                         f"brackets ({error}); change its arguments or write {spelling}(name=value).") from None
     return chosen
 
 

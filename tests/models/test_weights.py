@@ -220,7 +220,8 @@ def test_numbers_of_another_kind_are_refused_by_name(dtype: torch.dtype, tmp_pat
 def test_a_head_of_another_size_and_other_tensors_are_one_sentence(tmp_path: Path) -> None:
     refused({**state(), "linear.bias": torch.zeros(7)}, tmp_path, r"'linear.bias' .* \(7,\) .* as many classes")
     short = {name: tensor for name, tensor in state().items() if not name.startswith("conv")}
-    refused({**short, "extra": torch.zeros(1)}, tmp_path, r"lack conv1.weight, conv2.weight, conv3.weight and have extra")
+    refused({**short, "extra": torch.zeros(1)}, tmp_path,
+            r"lack conv1.weight, conv2.weight, conv3.weight and have extra")
 
 
 @pytest.mark.parametrize(("content", "says"), [

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from roar.datasets.fills.base import FillContext
-from roar.datasets.fills.registry import built_in
 from roar.datasets.fills.constant import mean
+from roar.datasets.fills.registry import built_in
 
 
 @built_in("local-mean", "the mean of the nearest kept pixels")

@@ -6,8 +6,8 @@
     recipe+dropout(0.3)             these besides the recipe's own
     my_reg.py:pull(strength=2)      a function of a file, a package or a program, alone or with others
 
-The built-in ones and their formulas are in ``built_in``; ``roar.jobs.training.penalties`` computes them. w runs over the
-weights of two or more dimensions, so norms and biases are never penalized. A function that is not roar's maps the
+The built-in ones and their formulas are in ``built_in``; ``roar.jobs.training.penalties`` computes them. w runs over
+the weights of two or more dimensions, so norms and biases are never penalized. A function that is not roar's maps the
 network, the loss of a batch, its images and its targets to the loss that is minimized: :class:`Term`.
 """
 
