@@ -30,8 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from reference_fills import direct_solution
 
-from roar.datasets.fills.base import FillContext, find_fill
+from roar.datasets.fills.base import FillContext
 from roar.datasets.fills.noisy_linear.imputation import interpolate
+from roar.datasets.fills.registry import find_fill
 
 TURNS = 5  # each side in turn, so that other load on the machine falls on both; the best turn counts
 MEAN = torch.tensor([125, 123, 114], dtype=torch.uint8)

@@ -7,6 +7,7 @@ section of its own (:func:`add_section`). Everything is frozen, and this file co
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -339,10 +340,18 @@ def portable(experiment: Experiment, estimators: Iterable[str]) -> dict[str, Any
     tables["source"]["root"] = _absolute(tables["source"]["root"])
     for model in tables["model"]:
         model["weights"] = _absolute(model["weights"])
+        model["name"], model["regularizer"] = _anywhere(model["name"]), _anywhere(model["regularizer"])
+    for section, key in (("retrain", "model"), ("retrain", "regularizer"), ("degrade", "fill")):
+        tables[section][key] = _anywhere(tables[section][key])
     for section in ("train", "retrain"):
         if tables[section]["recipe"].endswith(".toml"):
             tables[section]["recipe"] = _absolute(tables[section]["recipe"])
     return tables
+
+
+def _anywhere(text: str) -> str:
+    """Names with the whole path of every file: ``dropout(0.1)+/home/me/my_reg.py:pull``."""
+    return re.sub(r"(?:^|(?<=\+))([^+()]+\.py)(?=:)", lambda match: str(_absolute(match[1].strip())), text)
 
 
 def _absolute(path: str | None) -> str | None:

@@ -27,11 +27,11 @@ def check(
 
     The network is not trained, unless --weights gives some: a rule is kept or broken all the same.
     """
-    from roar.cli.terminal import Terminal
     from roar.datasets import open_source
     from roar.estimators import ESTIMATORS
     from roar.estimators.examination import examine
     from roar.plugins import executed_files
+    from roar.progress.terminal import Terminal
 
     with executed_files(lambda path: Terminal().say(f"This run executes {path}.")):
         estimator = ESTIMATORS.find(name)
@@ -110,10 +110,11 @@ def _explained(experiment: Experiment, source: Source) -> Explained:
     from roar.estimators.examination import untrained
     from roar.jobs.train_model import build
     from roar.models import load_weights
-    from roar.pipeline.plan import network_for
+    from roar.pipeline import door
 
     settings = experiment.model[0]
-    network = build(network_for(settings.name, settings.regularizer, source), 0)
+    named = door.look_up(experiment, door.Objects())
+    network = build(door.network_of(source, *named.models[0]), 0)
     if settings.weights is None:
         untrained(network)
     else:

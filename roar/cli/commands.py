@@ -20,6 +20,7 @@ from roar.metrics import METRICS, Metric
 if TYPE_CHECKING:
     from roar.metrics.retraining.forecast import Forecast
     from roar.pipeline import Session
+    from roar.registry import Registry
 
 app = typer.Typer(
     name="roar", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -307,11 +308,12 @@ def list_models(
     verbose: Annotated[bool, typer.Option("--verbose", help="Also where the regulariser `dropout` acts.")] = False,
 ) -> None:
     """Every network; besides, `timm/NAME` stands for any of timm's."""
-    from roar.models import model_kinds
+    from roar.models import MODELS, model_kinds
 
     print_rows(["model", "parameters", "description", *(["dropout"] if verbose else [])],
-                [[kind.name, f"{kind.parameters:,}", kind.description, *([kind.dropout] if verbose else [])]
-                 for kind in model_kinds()])
+                [*([kind.name, f"{kind.parameters:,}", kind.description, *([kind.dropout] if verbose else [])]
+                   for kind in model_kinds()),
+                 *([name, "", origin, *([""] if verbose else [])] for name, origin in _installed(MODELS))])
 
 
 @listing.command("metrics")
@@ -327,11 +329,27 @@ def list_metrics() -> None:
 
 @listing.command("regularizers")
 def list_regularizers() -> None:
-    """Every regulariser and its formula; `+` combines them."""
-    from roar.models.regularizers import KINDS
+    """Every regularizer and its formula; `+` combines them."""
+    from roar.models.regularizers import REGULARIZERS, kinds
 
-    print_rows(["regulariser", "what it does", "paper"],
-                [[kind.spelling, kind.formula, kind.paper] for kind in KINDS.values()])
+    print_rows(["regularizer", "what it does", "paper"],
+                [*([kind.spelling, kind.formula, kind.paper] for kind in kinds().values()),
+                 *([name, origin, ""] for name, origin in _installed(REGULARIZERS))])
+
+
+@listing.command("fills")
+def list_fills() -> None:
+    """Everything that may replace a pixel."""
+    from roar.datasets.fills.registry import FILLS, fill_kinds
+
+    print_rows(["fill", "what replaces a pixel"],
+                [*([kind.name, kind.description] for kind in fill_kinds()), *map(list, _installed(FILLS))])
+
+
+def _installed(registry: Registry[Any]) -> list[tuple[str, str]]:
+    """What other packages offer, by name, and where it comes from; nothing is imported."""
+    return [(name, f"{point.value}, from {point.dist.name} {point.dist.version}" if point.dist else point.value)
+            for name, point in sorted(registry.installed().items())]
 
 
 def _session(experiment: Experiment) -> Session:

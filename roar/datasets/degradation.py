@@ -8,7 +8,8 @@ from math import floor, isfinite
 import torch
 from torch import Tensor
 
-from roar.datasets.fills.base import FillContext, find_fill
+from roar.datasets.fills.base import Fill, FillContext
+from roar.datasets.fills.constant import mean
 from roar.errors import SourceError, UnknownNameError, UsageError
 
 MODES = ("roar", "kar")
@@ -56,7 +57,7 @@ def replaced_mask(ranks: Tensor, threshold: float, mode: str) -> Tensor:
     return ranks < boundary if mode == "roar" else ranks >= boundary
 
 
-def degrade(images: Tensor, ranks: Tensor, threshold: float, mode: str, fill: Tensor | str,
+def degrade(images: Tensor, ranks: Tensor, threshold: float, mode: str, fill: Tensor | Fill,
             context: FillContext | None = None) -> Tensor:
     """Images whose most (``roar``) or least (``kar``) important t percent of pixels are replaced.
 
@@ -66,15 +67,15 @@ def degrade(images: Tensor, ranks: Tensor, threshold: float, mode: str, fill: Te
             channel) or C*H*W (each channel value ranks alone).
         threshold: t, percent.
         mode: ``roar`` or ``kar``.
-        fill: one colour, uint8 ``[C]``, or the name of a fill, which then needs ``context``.
-        context: what a named fill may depend on, for these images.
+        fill: one color, uint8 ``[C]``, or a fill, which then needs ``context``.
+        context: what a fill may depend on, for these images.
 
     Returns:
         A new tensor, uint8 ``[N, C, H, W]``.
 
     Raises:
         SourceError: shapes do not fit.
-        UnknownNameError: there is no such mode or fill.
+        UnknownNameError: there is no such mode.
         UsageError: t is not in 0 .. 100.
     """
     if images.dtype != torch.uint8 or images.ndim != 4:
@@ -91,19 +92,18 @@ def degrade(images: Tensor, ranks: Tensor, threshold: float, mode: str, fill: Te
             raise SourceError(f"A fill colour is uint8 [{C}], one value per channel, not {fill.dtype} "
                               f"{list(fill.shape)}; take the channel mean of the same source.")
         context = FillContext(fill)
-        found = find_fill("mean")
+        fill = Fill("mean", "", mean)
     elif context is None:
-        raise UsageError(f"The fill '{fill}' needs a context with the channel mean; give one.")
-    else:
-        found = find_fill(fill, C)
+        raise UsageError(f"The fill '{fill.name}' needs a context with the channel mean; give one.")
+    fill.check_channels(C)
     planes = ranks.shape[1] // (H * W)
     degraded = torch.empty_like(images, memory_format=torch.contiguous_format)
     step = max(1, CHUNK_VALUES // max(1, C * H * W))
     for start in range(0, N, step):
         part = slice(start, start + step)
         mask = replaced_mask(ranks[part], threshold, mode).view(-1, planes, H, W)
-        replacement = found.function(images[part], mask, context.part(part))
-        if found.whole:
+        replacement = fill.function(images[part], mask, context.part(part))
+        if fill.whole:
             degraded[part] = replacement
         else:
             torch.where(mask, replacement, images[part], out=degraded[part])

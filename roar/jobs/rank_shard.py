@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load
 from torch import nn
 
 from roar.datasets import Normalisation
@@ -17,7 +16,7 @@ from roar.jobs.images import Images, Statistics, read_images, read_statistics
 from roar.jobs.network import Network
 from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.streaming import part
-from roar.jobs.train_model import build
+from roar.jobs.train_model import load_network
 from roar.store.artefacts import file_entry
 from roar.store.shards import shard_bytes, shard_name
 
@@ -109,7 +108,5 @@ class Ranker:
         if work.model is None or work.network is None:
             return None
         if self.loaded is None or self.loaded[0] != work.model:
-            network = build(work.network)
-            network.load_state_dict(load(self.shared(work.model)))
-            self.loaded = (work.model, network.to(self.device).eval())
+            self.loaded = (work.model, load_network(self.shared, work.network, work.model, self.device))
         return Explained(self.loaded[1], work.normalisation, work.network.num_classes, self.statistics.mean.numpy())

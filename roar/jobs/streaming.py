@@ -20,7 +20,7 @@ from torch import Tensor
 
 from roar.datasets import Split
 from roar.datasets.degradation import degrade
-from roar.datasets.fills.base import FillContext
+from roar.datasets.fills.base import Fill, FillContext
 from roar.datasets.sources.encoded import BLOCK
 from roar.store.shards import RankReader
 
@@ -42,7 +42,7 @@ class Cell:
     ranks: RankReader
     threshold: float
     mode: str
-    fill: str
+    fill: Fill
     context: FillContext
 
     def __call__(self, images: Tensor, positions: np.ndarray, indices: np.ndarray) -> Tensor:

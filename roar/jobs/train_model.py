@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from roar import models
@@ -18,7 +19,6 @@ from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.training.loop import TrainingLog, evaluate, logits
 from roar.jobs.training.measures import calibration_error, loss_and_accuracy, sparsity, weight_norm
 from roar.jobs.training.resume import Curve, train_resumably
-from roar.models.regularizers import parse
 from roar.recipes import Recipe
 from roar.seeds.streams import derive, random_order
 from roar.store.artefacts import artefact_files
@@ -38,7 +38,7 @@ class TrainModel:
     root_seed: int
     seed: int
     recipe: Recipe
-    weights: str | None = None  # a file
+    weights: str | None = None  # the shared name of weights that somebody else trained
     normalise_mean: tuple[float, ...] | None = None
     normalise_std: tuple[float, ...] | None = None
     shuffled: bool = False  # trained on the training labels in another order, from which nothing can be learned
@@ -46,12 +46,19 @@ class TrainModel:
 
 def build(network: Network, seed: int | None = None) -> nn.Module:
     """A network of the architecture asked for, with fresh weights."""
-    return models.create(network.name, network.num_classes, network.in_channels, network.image_size, seed,
-                         parse(network.regularizer).dropout)
+    return models.create(network.architecture, network.num_classes, network.in_channels, network.image_size, seed,
+                         network.regularization.dropout)
+
+
+def load_network(shared: Shared, network: Network, name: str, device: str) -> nn.Module:
+    """A network with the weights of this shared name, in evaluation mode on a device."""
+    body = build(network)
+    body.load_state_dict(load(shared(name)))
+    return body.to(device).eval()
 
 
 def open_worker(shared: Shared, device: str) -> Trainer:
-    return Trainer(read_images(shared, "train", device), read_images(shared, "test", device),
+    return Trainer(shared, read_images(shared, "train", device), read_images(shared, "test", device),
                    read_statistics(shared, device), device)
 
 
@@ -59,6 +66,7 @@ def open_worker(shared: Shared, device: str) -> Trainer:
 class Trainer:
     """Holds the images; each call makes one network."""
 
+    shared: Shared
     train_images: Images
     test_images: Images
     statistics: Statistics
@@ -69,9 +77,8 @@ class Trainer:
         if work.weights is None:
             network, log, on_test = self._trained(work, normalisation, desk)
         else:
-            network, log, on_test = build(work.network), TrainingLog(0, 0, (), (), 0.0), []
-            models.load_weights(network, work.weights)
-            network.to(self.device)
+            network = load_network(self.shared, work.network, work.weights, self.device)
+            log, on_test = TrainingLog(0, 0, (), (), 0.0), []
         found = evaluate(network, self.test_images.images, self.test_images.labels, normalisation)
         z, labels = logits(network, self.test_images.images, normalisation), self.test_images.labels
         facts = {
@@ -96,7 +103,7 @@ class Trainer:
         curve = Curve(lambda: loss_and_accuracy(logits(network, test.images, normalisation), test.labels))
         log = train_resumably(network, self.train_images.images, self._labels(work), work.recipe, normalisation,
                               derive(work.root_seed, "explained training", work.seed), desk,
-                              parse(work.network.regularizer), curve)
+                              work.network.regularization, curve)
         return network, log, curve.rows
 
     def _labels(self, work: TrainModel) -> Tensor:

@@ -1,4 +1,4 @@
-"""Networks by name, and their weights as safetensors.
+"""Networks by name, and their weights.
 
 >>> from roar.models import create
 >>> network = create("simplecnn", num_classes=10, in_channels=1, image_size=8, seed=0)
@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from roar.models.head import head, head_only
-from roar.models.registry import ModelKind, check_name, create, model_kinds
+from roar.models.registry import MODELS, ModelKind, create, model, model_kinds
 from roar.models.weights import load_weights, read_weights, weights_bytes, weights_hash
 
 __all__ = [
-    "ModelKind", "check_name", "create", "head", "head_only", "load_weights", "model_kinds", "read_weights",
+    "MODELS", "ModelKind", "create", "head", "head_only", "load_weights", "model", "model_kinds", "read_weights",
     "weights_bytes", "weights_hash",
 ]

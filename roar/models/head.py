@@ -13,7 +13,7 @@ _PROBED = 2  # images
 
 
 def head(network: nn.Module, image: Sequence[int]) -> nn.Linear:
-    """The linear layer whose output is the logits, but for a fixed factor such as ``roar.models.speednet``'s.
+    """The linear layer whose output is the logits, but for a fixed factor such as that of ``architectures.speednet``.
 
     It is found and verified by a probe: the layer with weights that is called last must be linear, and when its output
     is replaced by noise, the logits must be that noise. The network is left as it was.

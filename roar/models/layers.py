@@ -90,3 +90,11 @@ def redraw(network: nn.Module, chosen: Iterable[Layer], fresh: Callable[[Layer],
             drawn = fresh(layer)
             for name in layer.tensors:
                 state[name].copy_(drawn[name])
+
+
+def without_inplace(network: nn.Module) -> nn.Module:
+    """Gradient hooks on a ReLU need its output apart from its input; batch norm's is freed at once anyway."""
+    for module in network.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+    return network

@@ -1,4 +1,4 @@
-"""Networks by name.
+"""Architectures by name, each with what builds its networks.
 
 A network maps normalised images ``[N, C, H, W]`` (float32) to logits ``[N, K]``. Its ReLUs are ``nn.ReLU``
 modules, so that methods that change the gradient of a ReLU find every one of them.
@@ -7,17 +7,20 @@ modules, so that methods that change the gradient of a ReLU find every one of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from roar.errors import ModelError, UnknownNameError
-from roar.models import cifar_resnet, imagenet_nets, linear, simplecnn, simplecnn_study, speednet
-from roar.models.timm_nets import PREFIX, check_timm_name, timm_network
+from roar.models.architecture import Architecture, Builder
+from roar.models.foreign import adapt
+from roar.plugins.calling import named
+from roar.registry import Registry
 
-Builder = Callable[[int, int, int, float], nn.Module]  # of classes, channels, image size and dropout
+B = TypeVar("B", bound=Builder)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class ModelKind:
     Args:
         name: as in ``[[model]] name``.
         description: for ``roar list models``.
-        parameters: trained numbers, for ten classes and 32x32 colour images.
-        dropout: where the regulariser ``dropout`` acts.
+        parameters: trained numbers, for ten classes and 32x32 color images.
+        dropout: where the regularizer ``dropout`` acts.
     """
 
     name: str
@@ -37,38 +40,52 @@ class ModelKind:
     dropout: str
 
 
-@dataclass(frozen=True)
-class _Entry:
-    build: Builder
-    description: str
-    smallest: int  # image size in pixels
-    dropout: str = "before the last linear layer"
+@dataclass(eq=False)
+class Models(Registry[Architecture]):
+    """The registry of models.
+
+    Attributes:
+        libraries: by the prefix of its names, e.g. ``timm/``, from a name without it to the architecture.
+    """
+
+    libraries: dict[str, Callable[[str], Architecture]] = field(default_factory=dict)
+
+    def find(self, text: str) -> Architecture:
+        """What one name stands for; a name of a library as this library spells it."""
+        self.load()
+        for prefix, make in self.libraries.items():
+            if text.strip().startswith(prefix):
+                return make(text.strip().removeprefix(prefix))
+        try:
+            return super().find(text)
+        except UnknownNameError as error:
+            raise UnknownNameError(self.kind, error.name, [*error.known, *(f"{p}NAME" for p in self.libraries)],
+                                   self.hint) from None
 
 
-_MODELS = {
-    "linear": _Entry(linear.linear, "one linear layer on the pixels, none hidden; for square images", 1,
-                     "on the pixels, before the only layer"),
-    "simplecnn": _Entry(simplecnn.simplecnn, "three convolutions, for 8 to 64 pixels; fast on a CPU", 4),
-    "simplecnn-gelu": _Entry(simplecnn_study.simplecnn_gelu, "large kernels, no norm, GELU; see its file", 17,
-                             "after the first and the second linear layer"),
-    "simplecnn-relu": _Entry(simplecnn_study.simplecnn_relu, "the same with ReLU, for guided backprop", 17,
-                             "after the first and the second linear layer"),
-    "resnet20": _Entry(cifar_resnet.resnet20, "20 layers for 32x32 images (He et al. 2016)", 8),
-    "resnet56": _Entry(cifar_resnet.resnet56, "56 layers for 32x32 images (He et al. 2016)", 8),
-    "resnet18": _Entry(imagenet_nets.resnet18, "18 layers; 3x3 stem under 64 pixels", 8),
-    "resnet50": _Entry(imagenet_nets.resnet50, "50 layers, the paper's; 3x3 stem under 64 pixels", 8),
-    "vgg19": _Entry(imagenet_nets.vgg19, "19 layers with batch norm (Simonyan and Zisserman 2014)", 32,
-                    "in the classifier: after each hidden linear layer; under 64 pixels before the only one"),
-    "speednet": _Entry(speednet.speednet, "learns CIFAR-10 in seconds on a GPU (after Jordan 2024)", 9),
-}
+MODELS = Models("model", "roar.models.architectures", adapt)
 
 
-def create(name: str, num_classes: int = 10, in_channels: int = 3, image_size: int = 32,
+def built_in(name: str, description: str, smallest: int, dropout: str = "before the last linear layer"
+             ) -> Callable[[B], B]:
+    """A decorator that registers what builds an architecture of roar's; see :class:`Architecture`."""
+    def register(build: B) -> B:
+        MODELS.add(name, Architecture(name, build, description, smallest, dropout))
+        return build
+    return register
+
+
+def model(name: str) -> Callable[[T], T]:
+    """A decorator that gives a network class, a factory or a network its name in tables, and leaves it as it is."""
+    return named(name)
+
+
+def create(name: str | Architecture, num_classes: int = 10, in_channels: int = 3, image_size: int = 32,
            seed: int | None = None, dropout: float = 0.0) -> nn.Module:
     """A network with fresh weights, on the CPU.
 
     Args:
-        name: one of ``model_kinds()``.
+        name: one of ``model_kinds()``, whatever else ``MODELS`` finds, or an architecture itself.
         num_classes: K, at least 2.
         in_channels: C, at least 1.
         image_size: pixels of the shorter side of the images it will see.
@@ -81,38 +98,26 @@ def create(name: str, num_classes: int = 10, in_channels: int = 3, image_size: i
         UnknownNameError: there is no such network; the message names the nearest.
         ModelError: the network cannot take such images or so few classes.
     """
-    check_name(name)
-    entry = _timm_entry(name) if name.startswith(PREFIX) else _MODELS[name]
-    if image_size < entry.smallest:
-        raise ModelError(f"{name} needs images of at least {entry.smallest} pixels, not {image_size}; set "
-                         f"[source] image_size = {entry.smallest} or choose another model.")
+    architecture = MODELS.find(name) if isinstance(name, str) else name
+    if image_size < architecture.smallest:
+        raise ModelError(f"{architecture.name} needs images of at least {architecture.smallest} pixels, not "
+                         f"{image_size}; set [source] image_size = {architecture.smallest} or choose another model.")
     if num_classes < 2 or in_channels < 1:
         raise ModelError(f"A network needs at least 2 classes and 1 channel, not {num_classes} and "
                          f"{in_channels}; give a source with more.")
     if seed is None:
-        return entry.build(num_classes, in_channels, image_size, dropout)
+        return architecture.build(num_classes, in_channels, image_size, dropout)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return entry.build(num_classes, in_channels, image_size, dropout)
-
-
-def check_name(name: str) -> None:
-    """Raise an UnknownNameError, which names the nearest, unless there is such a network."""
-    if name.startswith(PREFIX):
-        check_timm_name(name.removeprefix(PREFIX))
-    elif name not in _MODELS:
-        raise UnknownNameError("model", name, [*_MODELS, f"{PREFIX}NAME"])
-
-
-def _timm_entry(name: str) -> _Entry:
-    return _Entry(partial(timm_network, name.removeprefix(PREFIX)), "timm's", 4)
+        return architecture.build(num_classes, in_channels, image_size, dropout)
 
 
 def model_kinds() -> list[ModelKind]:
-    """Every network there is, by name."""
+    """Every built-in network, by name."""
+    MODELS.load()
     with torch.device("meta"):
-        return [ModelKind(name, entry.description, _parameters(entry.build(10, 3, 32, 0.0)), entry.dropout)
-                for name, entry in sorted(_MODELS.items())]
+        return [ModelKind(name, known.description, _parameters(known.build(10, 3, 32, 0.0)), known.dropout)
+                for name, known in sorted(MODELS.values.items())]
 
 
 def _parameters(network: nn.Module) -> int:

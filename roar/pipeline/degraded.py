@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from roar.datasets import Source
 from roar.pipeline.images import statistics
-from roar.pipeline.plan import SPLITS
+from roar.pipeline.plan import SPLITS, safe
 from roar.pipeline.ranking import artefacts_of, rank
 from roar.pipeline.session import Session, asked_for, keep_plan
 from roar.store.artefacts import MANIFEST, file_entry, key_of, manifest_bytes
 from roar.store.shards import RankReader, rank_folder
 from roar.store.store import Store
+
+if TYPE_CHECKING:
+    from roar.datasets.fills.base import Fill
 
 IMAGES_PER_FILE = 10_000
 
@@ -29,9 +32,9 @@ def degrade(session: Session) -> list[str]:
     for ranking in rankings:
         for mode in settings.fixed_modes:
             for threshold in settings.thresholds:
-                identity = {**ranking.identity, "artefact": "degraded", "mode": mode, "fill": settings.fill,
+                identity = {**ranking.identity, "artefact": "degraded", "mode": mode, **session.fill.identity,
                             "threshold": threshold}
-                folder = cell_folder(ranking.folder, mode, settings.fill, threshold, identity)
+                folder = cell_folder(ranking.folder, mode, session.fill.name, threshold, identity)
                 cells[folder] = (ranking, identity, mode, threshold)
     keep_plan(session, "degrade", [*artefacts_of(session, rankings), *cells])
     missing = [folder for folder in cells if session.store.manifest(folder) is None]
@@ -41,7 +44,7 @@ def degrade(session: Session) -> list[str]:
             ranking, identity, mode, threshold = cells[folder]
             bar = session.reporter.begin(f"degrade {ranking.estimator} {threshold:g} %", images, "images")
             write_degraded(session.store, session.source, mean, ranking.folder, folder, identity,
-                           mode, settings.fill, threshold, session.experiment.seed, bar.advance)
+                           mode, session.fill, threshold, session.experiment.seed, bar.advance)
             session.reporter.end(bar)
     return list(cells)
 
@@ -49,11 +52,11 @@ def degrade(session: Session) -> list[str]:
 def cell_folder(ranking_folder: str, mode: str, fill: str, threshold: float, identity: dict[str, Any]) -> str:
     """Where a degraded data set lies; ``identity`` is that of its ranking, with the cell."""
     below = ranking_folder.removeprefix("rankings/")
-    return f"degraded/{below}/{mode}-{fill}-{threshold:g}-{key_of(identity)}"
+    return f"degraded/{below}/{mode}-{safe(fill)}-{threshold:g}-{key_of(identity)}"
 
 
 def write_degraded(store: Store, source: Source, channel_mean: np.ndarray, ranking_folder: str, folder: str,
-                   identity: dict[str, Any], mode: str, fill: str, threshold: float, root_seed: int,
+                   identity: dict[str, Any], mode: str, fill: Fill, threshold: float, root_seed: int,
                    tell: Callable[[int], None]) -> dict[str, Any]:
     """Write both splits of one cell as lossless PNG in Parquet; returns the facts of its manifest.
 
@@ -65,7 +68,7 @@ def write_degraded(store: Store, source: Source, channel_mean: np.ndarray, ranki
     from roar.datasets.fills.base import FillContext
 
     mean = torch.from_numpy(channel_mean)
-    entries, facts = {}, {"mode": mode, "fill": fill, "threshold": threshold, "mean": mean.tolist()}
+    entries, facts = {}, {"mode": mode, "fill": fill.name, "threshold": threshold, "mean": mean.tolist()}
     for split in SPLITS:
         images = getattr(source, split)
         reader = RankReader(rank_folder(store, f"{ranking_folder}/{split}"), store.read_file)

@@ -10,13 +10,13 @@ old ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from roar.datasets import Source
-from roar.errors import UnknownNameError
-from roar.estimators import ESTIMATORS, Estimator, Surrogate, distinct
+from roar.errors import ModelError, UnknownNameError
+from roar.estimators import Estimator, Surrogate
 from roar.experiment import Experiment, ModelSettings, RetrainSettings, TrainSettings
 from roar.jobs.network import Network
 from roar.recipes import Recipe
@@ -24,6 +24,19 @@ from roar.store.artefacts import key_of
 
 SPLITS = ("train", "test")
 MOST_LETTERS = 80  # of a name in a path
+
+
+@dataclass(frozen=True)
+class Given:
+    """Weights of a network that somebody else trained.
+
+    Attributes:
+        sha256: of their file, or of the weights themselves.
+        read: the weights that fit the network, as safetensors, and what was done to make them fit, in words.
+    """
+
+    sha256: str
+    read: Callable[[], tuple[bytes, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,7 @@ class Model:
     settings: ModelSettings
     recipe: Recipe  # with the regulariser's changes
     identity: dict[str, Any]
+    given: Given | None = None  # weights that somebody else trained
 
     @property
     def title(self) -> str:
@@ -76,22 +90,27 @@ def source_folder(source: Source) -> str:
     return f"{source.label}-{source.fingerprint[:10]}"
 
 
-def models(experiment: Experiment, source: Source, weights: dict[str, str]) -> list[Model]:
-    """The networks to be explained, each once; ``weights`` holds the hash of every weights file that is named."""
+def models(experiment: Experiment, source: Source, networks: Sequence[Network],
+           given: Sequence[Given | None]) -> list[Model]:
+    """The networks to be explained, each once.
+
+    Args:
+        networks, given: the network of each ``[[model]]`` and its weights, where somebody else trained it.
+    """
     found: dict[str, Model] = {}
-    for settings in [one for several in experiment.model for one in _each_seed(several)]:
-        network = network_for(settings.name, settings.regularizer, source)
+    for settings, network, weights in [(one, network, weights) for several, network, weights in zip(
+            experiment.model, networks, given, strict=True) for one in _each_seed(several)]:
         recipe = recipe_for(experiment.train, source, network)
-        identity: dict[str, Any] = {"artefact": "model", "source": source.fingerprint, "network": asdict(network)}
-        if settings.weights is not None:
-            identity |= {"weights": weights[settings.weights], "normalise_mean": settings.normalise_mean,
+        identity: dict[str, Any] = {"artefact": "model", "source": source.fingerprint, "network": network.identity}
+        if weights is not None:
+            identity |= {"weights": weights.sha256, "normalise_mean": settings.normalise_mean,
                          "normalise_std": settings.normalise_std}
         else:
             identity |= {"recipe": recipe.model_dump(), "seed": settings.seed, "root_seed": experiment.seed}
-        label = settings.name if settings.seed == 0 else f"{settings.name}#{settings.seed}"
-        name = _safe("-".join(part for part in (label, network.regularizer) if part != "recipe"))
+        label = network.name if settings.seed == 0 else f"{network.name}#{settings.seed}"
+        name = safe("-".join(part for part in (label, network.regularizer) if part != "recipe"))
         folder = f"models/{source_folder(source)}/{name}-{key_of(identity)}"
-        found[folder] = Model(label, folder, network, settings, recipe, identity)
+        found[folder] = Model(label, folder, network, settings, recipe, identity, weights)
     return list(found.values())
 
 
@@ -100,18 +119,22 @@ def _each_seed(settings: ModelSettings) -> list[ModelSettings]:
             for seed in range(settings.seed, settings.seed + settings.seeds)]
 
 
-def network_for(name: str, regularizer: str, source: Source) -> Network:
-    """An architecture with its regulariser, which has one spelling however it was written."""
-    from roar.models.regularizers import parse
-
-    return Network(name, str(parse(regularizer)), source.num_classes, source.channels, source.height)
-
-
 def recipe_for(settings: TrainSettings | RetrainSettings, source: Source, network: Network) -> Recipe:
-    """How a network is trained: its regulariser decides on weight decay and label smoothing."""
-    from roar.models.regularizers import parse
+    """How a network is trained: its regularizer decides on weight decay and label smoothing."""
+    return network.regularization.over(settings.resolve(source.label))
 
-    return parse(network.regularizer).over(settings.resolve(source.label))
+
+def check_trainable(networks: Iterable[Network], what: str) -> None:
+    """Refuse a network that is trained already where fresh ones are needed.
+
+    Raises:
+        ModelError: one is.
+    """
+    for network in networks:
+        if network.architecture.is_trained:
+            raise ModelError(f"'{network.name}' is one trained network, and {what} needs networks with fresh weights; "
+                             "give a class or a function that makes such networks, for a retraining with "
+                             "--retrain-model.")
 
 
 def ranking(experiment: Experiment, source: Source, estimator: Estimator, model: Model, weights: str) -> Ranking:
@@ -125,7 +148,7 @@ def ranking(experiment: Experiment, source: Source, estimator: Estimator, model:
         of = ranking(experiment, source, estimator.of, model, weights)
         identity |= {"of": of.key}
     elif explained is not None:
-        identity |= {"weights": weights, "network": asdict(model.network), **seen_as(model)}
+        identity |= {"weights": weights, "network": model.network.identity, **seen_as(model)}
     below = model.folder.rsplit("/", 1)[-1] if explained else estimator.shelf
     folder = f"rankings/{source_folder(source)}/{below}/{in_path(estimator.name)}-{key_of(identity)}"
     return Ranking(estimator, explained, folder, identity, of)
@@ -146,36 +169,6 @@ def seen_as(model: Model) -> dict[str, Any]:
     return {"normalise_mean": model.settings.normalise_mean, "normalise_std": model.settings.normalise_std}
 
 
-def check_names(experiment: Experiment, others: Iterable[Any] = ()) -> tuple[Estimator, ...]:
-    """The estimators asked for, each once, after every name in the experiment is known to exist.
-
-    Args:
-        others: further estimators of a program: objects that are none yet are adapted.
-
-    Raises:
-        UnknownNameError: an estimator, a model, a regulariser or a fill does not exist.
-        UsageError: an object of a file, a package or the program cannot be had, or is no estimator.
-    """
-    from roar.datasets.fills.base import find_fill
-    from roar.models import check_name
-    from roar.models.regularizers import parse
-
-    retrained = [] if experiment.retrain.model == "same" else [experiment.retrain.model]
-    for name in [*(model.name for model in experiment.model), *retrained]:
-        check_name(name)
-    for name in [*(model.regularizer for model in experiment.model), experiment.retrain.regularizer]:
-        parse(name)
-    find_fill(experiment.degrade.fill)
-    experiment.check()
-    found: list[Estimator] = ESTIMATORS.resolve(experiment.estimators.names)
-    for other in others:
-        if isinstance(other, Estimator):
-            found.append(other)
-        else:
-            found += ESTIMATORS.resolve([other]) if isinstance(other, str) else [ESTIMATORS.adapted(other)]
-    return distinct(found)
-
-
 def check_estimators(estimators: Iterable[Estimator], source: Source, models: Sequence[Model],
                      splits: Sequence[str] = ()) -> None:
     """Refuse estimators that a source or the models do not fit, before anything is made.
@@ -193,8 +186,9 @@ def check_estimators(estimators: Iterable[Estimator], source: Source, models: Se
 
 def in_path(name: str) -> str:
     """A name as a part of a path: of somebody's own it may hold anything."""
-    return _safe(name)[:MOST_LETTERS]
+    return safe(name)[:MOST_LETTERS]
 
 
-def _safe(name: str) -> str:
+def safe(name: str) -> str:
+    """A name as a part of a path in the store."""
     return re.sub(r"[^A-Za-z0-9._=+()#-]+", "-", name)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from roar.datasets import Source, open_source
-from roar.errors import ModelError
 from roar.estimators import Estimator
 from roar.experiment import Experiment, portable
-from roar.pipeline import plan
+from roar.jobs.network import Network
+from roar.pipeline import door, plan
+from roar.pipeline.door import Objects
 from roar.pipeline.plan import Model
 from roar.plugins import executed_files
 from roar.progress import Reporter, Silent
+from roar.store.artefacts import key_of
 from roar.store.requests import JOB, Plan, write_plan
 from roar.store.store import Store, open_store
+
+if TYPE_CHECKING:
+    from roar.datasets.fills.base import Fill
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,45 +37,67 @@ class Session:
     store: Store
     estimators: tuple[Estimator, ...]
     models: list[Model]
+    fill: Fill
+    retrainer: Network | None = None  # of [retrain]; None: each explained network's architecture is retrained
     reporter: Reporter = field(default_factory=Silent)
     stage: str | None = None  # that is asked for at this moment; the stages before it are only its means
 
 
-def prepare(experiment: Experiment, reporter: Reporter | None = None, estimators: Iterable[Any] = ()) -> Session:
-    """Check every name, open source and store, and know the models by their keys.
+def prepare(experiment: Experiment, reporter: Reporter | None = None, objects: Objects | None = None) -> Session:
+    """Look up every name, open source and store, know the models by their keys, and try what is not roar's.
 
     Nothing else executes a file that is not roar's; each is named before.
 
     Args:
-        estimators: of a program, beside those that the experiment names: estimators, functions, classes or spellings.
+        objects: what a program gives in the place of names.
 
     Raises:
-        UsageError: a name does not exist or a setting breaks a rule.
-        FailureError: the source, the store or a weights file cannot be read.
+        UsageError: a name does not exist, a setting breaks a rule, or an object is not what it should be.
+        FailureError: the source, the store or a weights file cannot be read, or a network or its weights do not fit.
     """
     reporter = reporter or Silent()
     with executed_files(lambda path: reporter.say(f"This run executes {path}.")):
-        return _opened(experiment, reporter, estimators)
+        return _opened(experiment, reporter, objects or Objects())
 
 
-def _opened(experiment: Experiment, reporter: Reporter, others: Iterable[Any]) -> Session:
+def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Session:
     import pyarrow
 
-    from roar.datasets.fills.base import find_fill
-
     pyarrow.enable_signal_handlers(False)  # Ctrl-C is this program's, also while a file is read
-    estimators = plan.check_names(experiment, others)
+    named = door.look_up(experiment, objects)
     settings = experiment.source
     store = open_store(experiment.store)
     source = open_source(settings.name, root=settings.root, limit_train=settings.limit_train,
                          limit_test=settings.limit_test, image_size=settings.image_size, seed=experiment.seed)
-    find_fill(experiment.degrade.fill, source.channels)
-    weights = {m.weights: _file_hash(m.weights) for m in experiment.model if m.weights is not None}
-    models = plan.models(experiment, source, weights)
-    plan.check_estimators(estimators, source, models)
-    for note in dict.fromkeys(note for estimator in estimators for note in estimator.notes):
+    named.fill.check_channels(source.channels)
+    networks = [door.network_of(source, *model) for model in named.models]
+    given = [door.given_weights(model, architecture, network) for model, (architecture, _), network in
+             zip(experiment.model, named.models, networks, strict=True)]
+    models = plan.models(experiment, source, networks, given)
+    plan.check_estimators(named.estimators, source, models)
+    session = Session(experiment, source, store, named.estimators, models, named.fill,
+                      named.retrainer and door.network_of(source, *named.retrainer), reporter)
+    for note in dict.fromkeys(note for estimator in named.estimators for note in estimator.notes):
         reporter.say(note)
-    return Session(experiment, source, store, estimators, models, reporter)
+    _try(session)
+    return session
+
+
+def _try(session: Session) -> None:
+    """Try what is not roar's, before anything is made; a model that is in the store was tried already.
+
+    Raises:
+        UsageError, FailureError: as :func:`prepare`.
+    """
+    tried = {key_of({"network": model.network.identity, "given": model.given and model.given.sha256}): model
+             for model in session.models if session.store.manifest(model.folder) is None}
+    for model in tried.values():
+        notes = door.try_network(model.network, session.source, model.given)
+        if notes:
+            session.reporter.say(f"'{model.settings.weights}': {', '.join(notes)}.")
+    if session.retrainer is not None:
+        door.try_network(session.retrainer, session.source)
+    door.try_fill(session.fill, session.source, session.experiment.seed)
 
 
 def asked_for(stage: str, *, kept: bool = True) -> Callable[
@@ -103,12 +128,3 @@ def keep_plan(session: Session, stage: str, artefacts: Sequence[str] = (),
         source = session.source
         write_plan(session.store, Plan(stage, source.name, source.fingerprint, source.class_names, asked,
                                        tuple(artefacts), cells))
-
-
-def _file_hash(path: str) -> str:
-    try:
-        with Path(path).expanduser().open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"The weights file '{path}' cannot be read ({error.strerror}); give the path of a "
-                         "safetensors file.") from None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from roar.errors import ModelError
 from roar.jobs.stage import Task
 from roar.pipeline.images import check_window, shared_images
-from roar.pipeline.plan import Model
+from roar.pipeline.plan import Given, Model
 from roar.pipeline.running import make
 from roar.pipeline.session import Session, asked_for, keep_plan
 from roar.store.artefacts import MANIFEST
@@ -37,15 +37,15 @@ def train_missing(session: Session, models: Sequence[Model], title: str = "train
     if missing:
         from roar.jobs.train_model import TrainModel
 
-        check_window(session, [model.recipe for model in missing if model.settings.weights is None], "train")
+        check_window(session, [model.recipe for model in missing if model.given is None], "train")
 
         tasks = [Task(model.folder, TrainModel(
             model.network, model.folder, model.identity, experiment.seed, model.settings.seed,
-            model.recipe, _absolute(model.settings.weights),
+            model.recipe, _given_name(model) if model.given else None,
             model.settings.normalise_mean, model.settings.normalise_std, shuffled), (f"{model.folder}/{MANIFEST}",))
             for model in missing]
         make(session, title, "models", tasks, "roar.jobs.train_model:open_worker",
-             lambda missing: shared_images(session), ModelError, _training_threads(session))
+             lambda tasks: {**shared_images(session), **_given(missing)}, ModelError, _training_threads(session))
     manifests = [store.manifest(model.folder) for model in models]
     return [manifest for manifest in manifests if manifest is not None]
 
@@ -57,5 +57,15 @@ def _training_threads(session: Session) -> float:
     return max(session.experiment.compute.cpus_per_job, (os.cpu_count() or 1) // len(session.models))
 
 
-def _absolute(path: str | None) -> str | None:
-    return None if path is None else str(Path(path).expanduser().resolve())
+def _given(models: Sequence[Model]) -> dict[str, Callable[[], bytes]]:
+    """The loaders of the weights that somebody else trained."""
+    return {_given_name(model): partial(_bytes_of, model.given) for model in models if model.given is not None}
+
+
+def _given_name(model: Model) -> str:
+    """What weights that somebody else trained are shared with the workers as."""
+    return f"{model.folder}/given"
+
+
+def _bytes_of(given: Given) -> bytes:
+    return given.read()[0]

@@ -39,7 +39,7 @@ def make_gallery(session: Session, rankings: list[Ranking]) -> Gallery:
     for ranking in rankings:
         reader = RankReader(rank_folder(session.store, f"{ranking.folder}/test"), session.store.read_file)
         ranks = torch.from_numpy(reader(positions, source.test.indices[positions]))
-        steps = [degrade(images, ranks, t, settings.fixed_modes[0], settings.fill, context).numpy() for t in thresholds]
+        steps = [degrade(images, ranks, t, settings.fixed_modes[0], session.fill, context).numpy() for t in thresholds]
         for number, position in enumerate(positions):
             strip = np.stack([step[number].transpose(1, 2, 0) for step in steps])
             rows.append(GalleryRow(ranking.estimator, source.class_names[source.test.labels[position]], strip))

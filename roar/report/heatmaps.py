@@ -77,16 +77,13 @@ def first_of_each_class(labels: np.ndarray) -> list[int]:
 
 def network_of(store: Store, model: Model) -> tuple[nn.Module, Normalisation]:
     """An explained network with its weights, in evaluation mode, and what normalises its images."""
-    from safetensors.torch import load
-
     from roar.datasets import Normalisation
-    from roar.jobs.train_model import WEIGHTS, build
+    from roar.jobs.train_model import WEIGHTS, load_network
 
-    network = build(model.network)
-    network.load_state_dict(load(store.read_file(model.folder, WEIGHTS)))
+    network = load_network(lambda folder: store.read_file(folder, WEIGHTS), model.network, model.folder, "cpu")
     manifest = store.manifest(model.folder)
     facts = manifest["facts"] if manifest else {}
-    return network.eval(), Normalisation(tuple(facts["normalise_mean"]), tuple(facts["normalise_std"]))
+    return network, Normalisation(tuple(facts["normalise_mean"]), tuple(facts["normalise_std"]))
 
 
 def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
@@ -115,7 +112,7 @@ def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
     left: dict[str, np.ndarray] = {}
     for estimator in shown:
         ranks = torch.from_numpy(_ranks(session, model, weights, estimator, where))
-        steps = [degrade(torch.from_numpy(images), ranks, t, experiment.degrade.fixed_modes[0], experiment.degrade.fill,
+        steps = [degrade(torch.from_numpy(images), ranks, t, experiment.degrade.fixed_modes[0], session.fill,
                          context).numpy() for t in thresholds]
         left[estimator.name] = np.stack(steps, axis=1).transpose(0, 1, 3, 4, 2) if steps else np.empty((len(where), 0))
     classes = found.probabilities.argmax(1)

@@ -164,8 +164,10 @@ def read_results(files: Files, jobs: Collection[str] | None = None) -> pd.DataFr
     """Every job's row (or those of some jobs), in the order of the cells; the columns are those of ``COLUMNS``."""
     import pandas as pd
 
-    rows = [body["row"] for body in all_results(files, None if jobs is None else frozenset(jobs))]
-    frame = _told_apart(pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS))
+    found = all_results(files, None if jobs is None else frozenset(jobs))
+    codes = [key_of(body["identity"]["fill_code"]) if "fill_code" in body["identity"] else "" for body in found]
+    frame = pd.DataFrame([body["row"] for body in found], columns=list(COLUMNS)).astype(COLUMNS)
+    frame = _told_apart(frame.assign(fill_code=codes))[list(COLUMNS)]
     order = ["source", "model", "regularizer", "retrainer", "mode", "fill", "estimator", "threshold", "seed", "job"]
     return frame.sort_values(order, ignore_index=True)
 
@@ -212,13 +214,15 @@ def _preference(body: Mapping[str, Any]) -> tuple[bool, bytes]:
 
 
 def _told_apart(frame: pd.DataFrame) -> pd.DataFrame:
-    """Names that say which is which where one store holds two protocols, or two settings of one estimator.
+    """Names that say which is which where one store holds two protocols, two settings of one estimator, or two fills
+    of one name whose code differs.
 
     In mode recursive a ranking belongs to no explained model, so its key is another one with the same settings.
     """
     once = frame["mode"] != RECURSIVE
     for name, key, within in (("source", "protocol", ["model", "regularizer", "retrainer"]),
-                              ("estimator", "ranking", ["source", "model", "regularizer", "retrainer", once])):
-        several = frame.groupby([*within, name], observed=True)[key].transform("nunique") > 1
+                              ("estimator", "ranking", ["source", "model", "regularizer", "retrainer", once]),
+                              ("fill", "fill_code", ["source", "model", "regularizer", "retrainer"])):
+        several = (frame.groupby([*within, name], observed=True)[key].transform("nunique") > 1) & (frame[key] != "")
         frame[name] = frame[name].where(~several, frame[name] + " (" + frame[key].str[:6] + ")")
     return frame

@@ -14,7 +14,8 @@ from reference_degradation import slow_count, slow_degrade
 from roar.datasets import channel_mean, open_source
 from roar.datasets import degradation as degradation_module
 from roar.datasets.degradation import degrade, replaced_count, replaced_mask
-from roar.datasets.fills.base import FillContext, find_fill
+from roar.datasets.fills.base import FillContext
+from roar.datasets.fills.registry import find_fill
 from roar.errors import SourceError, UnknownNameError, UsageError
 
 THRESHOLDS = (10.0, 30.0, 50.0, 70.0, 90.0)
@@ -165,7 +166,7 @@ def test_the_train_mean_is_used_for_both_splits() -> None:
     context = FillContext(torch.from_numpy(mean))
     for split in (source.train, source.test):
         ranks = torch.from_numpy(random_ranks(7, len(split), 64, "uint8"))
-        degraded = degrade(torch.from_numpy(split.images), ranks, 100.0, "roar", "mean", context)
+        degraded = degrade(torch.from_numpy(split.images), ranks, 100.0, "roar", find_fill("mean"), context)
         assert (degraded == int(mean[0])).all()
 
 
@@ -188,7 +189,7 @@ def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'mean'"):
         find_fill("maen")
     with pytest.raises(UsageError, match="needs a context"):
-        degrade(images, ranks, 10.0, "roar", "mean")
+        degrade(images, ranks, 10.0, "roar", find_fill("mean"))
     for threshold in (-0.1, 100.1, float("nan"), float("inf")):
         with pytest.raises(UsageError, match=r"0 \.\. 100 percent"):
             degrade(images, ranks, threshold, "roar", fill)

@@ -255,7 +255,7 @@ def test_without_controls_every_key_is_what_it_was(tmp_path: Path) -> None:
     assert [ranking.folder for ranking in rankings] == [
         "rankings/digits-a28c491a27/simplecnn-061a10787b97/gradient-2d9f5565a874",
         "rankings/digits-a28c491a27/controls/sobel-76c76658aefe"]
-    jobs = jobs_plan.jobs(experiment, source, model, rankings, {})
+    jobs = jobs_plan.jobs(session, model, rankings, {})
     assert [job.key for job in jobs[:4]] == ["528f18a9650b", "8de9a21a311b", "febb06e1bdc0", "3366ff0686d6"]
     asked = portable(experiment, map(str, session.estimators))
     assert Plan("retrain", source.name, source.fingerprint, source.class_names, asked).key == "07ef09eaccb1"

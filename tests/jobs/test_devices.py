@@ -16,7 +16,8 @@ from torch import Tensor
 
 from roar.datasets import Normalisation
 from roar.datasets.degradation import degrade
-from roar.datasets.fills.base import FillContext, fill_kinds
+from roar.datasets.fills.base import FillContext
+from roar.datasets.fills.registry import fill_kinds, find_fill
 from roar.experiment import EstimatorSettings
 from roar.jobs import images as job_images
 from roar.jobs.training.evaluation import evaluate
@@ -90,8 +91,8 @@ def test_degradation(fill: str, planes: int, monkeypatch: pytest.MonkeyPatch) ->
     ranks = torch.rand(6, planes * 144, generator=torch.Generator().manual_seed(1)).argsort(dim=1)
     context = FillContext(torch.from_numpy(MEAN), indices=torch.arange(6))
     with pretended_device(monkeypatch) as device:
-        there = degrade(images.to(device), ranks.to(device), 50.0, "roar", fill, context).cpu()
-    assert torch.equal(there, degrade(images, ranks, 50.0, "roar", fill, context))
+        there = degrade(images.to(device), ranks.to(device), 50.0, "roar", find_fill(fill), context).cpu()
+    assert torch.equal(there, degrade(images, ranks, 50.0, "roar", find_fill(fill), context))
 
 
 @pytest.mark.parametrize("name", names_of(["paper", "controls", "oracles", "deeplift", "input-x-gradient"]))

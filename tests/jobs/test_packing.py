@@ -15,7 +15,7 @@ from roar.jobs.training.evaluation import evaluate
 from roar.jobs.training.loop import TrainingLog, train
 from roar.jobs.training.packing import evaluate_packed, measured_pack_size, pack, pack_size, train_packed, unpack
 from roar.models import create, weights_hash
-from roar.models.simplecnn import SimpleCNN
+from roar.models.architectures.simplecnn import SimpleCNN
 from roar.recipes import Recipe, load_recipe
 from roar.seeds.streams import random_order
 

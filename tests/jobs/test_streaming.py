@@ -23,6 +23,7 @@ from roar import pipeline
 from roar.datasets import Normalisation, Source, open_source
 from roar.datasets.degradation import degrade
 from roar.datasets.fills.base import FillContext
+from roar.datasets.fills.registry import find_fill
 from roar.errors import DamagedArtefactError, ExperimentError, SourceError
 from roar.experiment import Experiment, load_experiment
 from roar.jobs import streaming
@@ -92,8 +93,8 @@ def both(source: Source, fill: str) -> tuple[Tensor, Stream]:
     split, ranks = source.train, ranks_of(COUNT)
     context = FillContext(MEAN, 3, "train", torch.from_numpy(split.indices))
     images = torch.from_numpy(split.decode(np.arange(COUNT)))
-    whole = degrade(images, torch.from_numpy(ranks), 50, "roar", fill, context)
-    cell = Cell(reader(split.indices, ranks), 50, "roar", fill, context)
+    whole = degrade(images, torch.from_numpy(ranks), 50, "roar", find_fill(fill), context)
+    cell = Cell(reader(split.indices, ranks), 50, "roar", find_fill(fill), context)
     return whole, Stream(split, (3, 8, 8), cell)
 
 

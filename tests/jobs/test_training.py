@@ -318,8 +318,10 @@ def test_the_row_says_that_batches_went_in_halves() -> None:
     from roar.jobs.network import Network
     from roar.metrics.retraining.job import Job
     from roar.metrics.retraining.worker import row_file
+    from roar.models import MODELS
+    from roar.models.regularizers import Regularizer
 
-    job = Job("0" * 12, Network("simplecnn", "recipe", 10, 1, 8), small(), None, {"seed": 0}, {})
+    job = Job("0" * 12, Network(MODELS.find("simplecnn"), Regularizer(), 10, 1, 8), small(), None, {"seed": 0}, {})
     messages = [json.loads(row_file(job, 9, TrainingLog(3, 12, (), (), 1.0, parts))[1])["row"]["message"]
                 for parts in (1, 2)]
     assert messages[0] == ""

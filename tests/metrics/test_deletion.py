@@ -102,12 +102,13 @@ def test_road_is_deletion_of_linearly_imputed_images(session: Session) -> None:
     """ROAD's images are the direct solution, up to the noise of 2.55 of 255 that is added."""
     from roar.datasets.degradation import degrade, replaced_mask
     from roar.datasets.fills.base import FillContext
+    from roar.datasets.fills.registry import find_fill
 
     images = torch.from_numpy(session.source.test.images)
     ranks = torch.from_numpy(read_ranks(session.store, f"{pipeline.rank(session, ('test',))[0].folder}/test"))
     mean = torch.from_numpy(channel_mean(session.source.train.images))
     context = FillContext(mean, 0, "test", torch.from_numpy(session.source.test.indices))
-    found = degrade(images, ranks, 50.0, "roar", "noisy-linear", context).double().numpy()
+    found = degrade(images, ranks, 50.0, "roar", find_fill("noisy-linear"), context).double().numpy()
     masks = replaced_mask(ranks, 50.0, "roar").view(-1, 9, 9).numpy()
     expected = np.stack([direct_solution(image.numpy(), mask) for image, mask in zip(images, masks, strict=True)])
     clipped = (expected < 8) | (expected > 247)

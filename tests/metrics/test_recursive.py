@@ -71,7 +71,7 @@ def planned(tmp_path: Path, **changes: Any) -> dict[tuple[str, float, int], Job]
     facts = {"weights": "w", "normalise_mean": [0.5], "normalise_std": [0.5]}
     rankings = [plan.ranking(session.experiment, session.source, estimator, session.models[0], "w")
                 for estimator in session.estimators]
-    jobs = jobs_plan.jobs(session.experiment, session.source, session.models[0], rankings, facts)
+    jobs = jobs_plan.jobs(session, session.models[0], rankings, facts)
     return {(job.row["estimator"], job.row["threshold"], job.row["seed"]): job for job in jobs
             if job.row["mode"] == "recursive"}
 

@@ -23,8 +23,8 @@ from roar.jobs.training.evaluation import evaluate
 from roar.jobs.training.loop import train
 from roar.jobs.training.optimizer import learning_rate
 from roar.metrics.retraining.tasks import retrain
-from roar.models import create, head, head_only, weights_hash
-from roar.models import registry as models
+from roar.models import MODELS, create, head, head_only, weights_hash
+from roar.models.architecture import Architecture
 from roar.models.regularizers import parse
 from roar.recipes import Recipe
 from roar.report.view import Results
@@ -228,7 +228,7 @@ def test_a_rate_near_zero_gives_the_explained_network(variant: str, tmp_path: Pa
     def build(classes: int, channels: int, size: int, dropout: float) -> nn.Module:
         return nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * (size - 2)**2, classes))
 
-    monkeypatch.setitem(models._MODELS, "simplecnn", models._Entry(build, "without norms", 4))
+    monkeypatch.setitem(MODELS.values, "simplecnn", Architecture("simplecnn", build, "without norms", 4))
     session = pipeline.prepare(experiment(tmp_path / "store", variant, learning_rate=1e-30))
     retrain(session)
     manifest = session.store.manifest(session.models[0].folder)
@@ -331,7 +331,7 @@ def test_without_a_head_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.M
     def build(classes: int, channels: int, size: int, dropout: float) -> nn.Module:
         return nn.Sequential(nn.Conv2d(channels, classes, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
-    monkeypatch.setitem(models._MODELS, "simplecnn", models._Entry(build, "ends in a pooling", 4))
+    monkeypatch.setitem(MODELS.values, "simplecnn", Architecture("simplecnn", build, "ends in a pooling", 4))
     with pytest.raises(ModelError, match="Sequential has no head"):
         retrain(pipeline.prepare(experiment(tmp_path / "store", "head-only")))
     assert not list((tmp_path / "store").glob("models/*"))

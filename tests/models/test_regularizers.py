@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +15,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from roar.datasets.statistics import Normalisation
-from roar.errors import ExperimentError, UnknownNameError
+from roar.errors import ExperimentError, TrainingError, UnknownNameError, UsageError
 from roar.jobs.training.evaluation import logits
 from roar.jobs.training.loop import train
 from roar.jobs.training.measures import calibration_error, loss_and_accuracy, sparsity, weight_norm
 from roar.jobs.training.packing import train_packed
 from roar.jobs.training.penalties import decay_weights, decaying, input_gradient_penalty, weight_penalty
 from roar.models import create, model_kinds, weights_hash
-from roar.models.regularizers import KINDS, Regularizer, parse
+from roar.models.regularizers import REGULARIZERS, Regularizer, Term, kinds, parse
 from roar.recipes import Recipe
 
 HALF = Normalisation((0.5,), (0.25,))
@@ -59,11 +61,11 @@ def test_a_regulariser_has_one_spelling(written: str, spelled: str) -> None:
     assert parse(spelled) == parse(written)
 
 
-@given(st.lists(st.sampled_from([kind for kind in KINDS.values() if kind.parameters]), min_size=1, unique=True),
+@given(st.lists(st.sampled_from([kind for kind in kinds().values() if kind.parameters]), min_size=1, unique=True),
        st.data())
-def test_every_combination_is_read_back(kinds: list[Any], data: st.DataObject) -> None:
+def test_every_combination_is_read_back(chosen: list[Any], data: st.DataObject) -> None:
     parts = {}
-    for kind in kinds:
+    for kind in chosen:
         numbers = st.floats(0, kind.below, exclude_max=True)
         parts[kind.name] = tuple(data.draw(numbers) for _ in kind.parameters)
     asked = Regularizer(parts)
@@ -359,7 +361,6 @@ def test_each_relu_is_used_once() -> None:
 def test_a_model_of_timm_or_the_remedy() -> None:
     import importlib.util
 
-    from roar.errors import UsageError
 
     if importlib.util.find_spec("timm") is None:
         with pytest.raises(UsageError, match=r"install roar-bench\[timm\]"):
@@ -370,3 +371,71 @@ def test_a_model_of_timm_or_the_remedy() -> None:
     assert not any(m.inplace for m in network.modules() if isinstance(m, nn.ReLU))
     with pytest.raises(UnknownNameError, match="did you mean"):
         create("timm/resnet10x")
+
+
+# -- functions that are not roar's -------------------------------------------------------------------------------------
+
+
+def own(function: Any, **parameters: Any) -> Regularizer:
+    term = REGULARIZERS.adapted(function)
+    assert isinstance(term, Term)
+    return Regularizer({}, (replace(term, parameters=parameters),))
+
+
+def own_l2(network: nn.Module, loss: Tensor, images: Tensor, targets: Tensor, *, strength: float = 0.0) -> Tensor:
+    return loss + strength / 2 * sum(w.square().sum() for w in network.parameters() if w.ndim >= 2)
+
+
+def own_input_gradient(network: nn.Module, loss: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+    gradient, = torch.autograd.grad(loss * len(images), images, create_graph=True)
+    return loss + 0.1 * gradient.square().sum() / len(images)
+
+
+@pytest.mark.parametrize(("chosen", "same"), [(own(own_l2, strength=0.01), "l2(0.01)"),
+                                              (own(own_input_gradient), "input-gradient(0.1)")])
+def test_a_function_is_trained_with_as_the_built_in_term_of_its_formula(chosen: Regularizer, same: str) -> None:
+    assert chosen.changes_steps
+    images, labels = pictures()
+    network = create("simplecnn", in_channels=1, image_size=8, seed=0)
+    log = train(network, images, labels, chosen.over(recipe()), HALF, 0, regularizer=chosen)
+    assert all(math.isfinite(loss) for loss in log.loss)
+    for mine, theirs in zip(network.parameters(), trained(same).parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_a_function_replaces_what_the_recipe_has() -> None:
+    changed = own(own_l2, strength=1.0).over(recipe(weight_decay=5e-4, label_smoothing=0.1))
+    assert (changed.weight_decay, changed.label_smoothing) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(("function", "says"), [
+    (lambda network, loss, images, targets: 3.0, "returns the loss, a scalar tensor .* returned a float"),
+    (lambda network, loss, images, targets: loss.detach(), r"returned shape \(\)"),
+    (lambda network, loss, images, targets: images, r"returned shape \(16, 1, 8, 8\)"),
+    (lambda network, loss, images, targets: network.nothing, "fails: AttributeError: .*; correct its function"),
+])
+def test_what_a_function_returns_is_checked(function: Any, says: str) -> None:
+    images, labels = pictures()
+    network = create("simplecnn", in_channels=1, image_size=8, seed=0)
+    with pytest.raises(TrainingError, match=says):
+        train(network, images, labels, recipe(), HALF, 0, regularizer=own(function))
+
+
+def test_a_function_takes_one_network_at_a_time() -> None:
+    networks = [create("simplecnn", in_channels=1, image_size=8, seed=seed) for seed in (0, 1)]
+    images, labels = pictures()
+    with pytest.raises(TrainingError, match="takes one network, and 2 lie side by side"):
+        train_packed(networks, [images, images], labels, recipe(), HALF, [0, 1], size=2,
+                     regularizer=own(own_l2, strength=1.0))
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("{}:nothing", "defines no 'nothing'"), ("{}:pull+none", "leave none out"), ("{}:pull+{}:pull", "names pull twice"),
+    ("{}:pull(far=1)", "far"), ("{}:number", "A regularizer is a function"), ("recipe++l1(1)", "a name with numbers"),
+])
+def test_functions_are_combined_by_the_same_grammar(text: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text("def pull(network, loss, images, targets, *, by=1): return loss\nnumber = 3\n")
+    with pytest.raises(UsageError, match=says):
+        parse(text.format(path, path))
+    assert str(parse(f"l1(1e+1)+{path}:pull(by=3)+recipe")) == "recipe+l1(10)+pull(by=3)"

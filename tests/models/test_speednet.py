@@ -10,7 +10,7 @@ from torch import Tensor
 from roar.datasets.statistics import Normalisation
 from roar.jobs.training.loop import evaluate, train
 from roar.models import create, weights_hash
-from roar.models.speednet import EPSILON, PATCH, SHIFT, ShiftNorm, identity_convolution, whitening
+from roar.models.architectures.speednet import EPSILON, PATCH, SHIFT, ShiftNorm, identity_convolution, whitening
 from roar.recipes import Recipe, load_recipe
 
 SMALL = {"epochs": 6, "batch_size": 40, "learning_rate": 0.2, "warmup_epochs": 0.5}

@@ -1,7 +1,8 @@
-"""Weights as safetensors: round trip, hash, every way in which a file can be wrong."""
+"""Weights: round trip, hash, other people's files, every way in which a file can be wrong."""
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from roar.datasets.statistics import Normalisation
 from roar.errors import ModelError
 from roar.jobs.training.evaluation import evaluate
 from roar.models import create, load_weights, weights_bytes, weights_hash
+from roar.models.weights import without_prefixes
 
 
 @pytest.fixture
@@ -129,3 +131,162 @@ def test_resnet20_is_as_accurate_as_published(cifar10_path: Path, weights_path: 
 def test_resnet56_is_as_accurate_as_published(cifar10_path: Path, weights_path: Path) -> None:
     """93.39 % of all 10,000; four standard errors for the first 500."""
     assert published_accuracy(cifar10_path, weights_path, "resnet56", 500) == pytest.approx(0.9339, abs=0.044)
+
+
+# -- other people's files ----------------------------------------------------------------------------------------------
+
+
+def state() -> dict[str, torch.Tensor]:
+    return dict(create("simplecnn", seed=1).state_dict())
+
+
+def loads(content: object, tmp_path: Path, name: str = "weights.pt") -> list[str]:
+    """Save a checkpoint and load it into a network, which then has the weights of ``state``; what was done."""
+    torch.save(content, tmp_path / name)
+    network = create("simplecnn", seed=2)
+    notes = load_weights(network, tmp_path / name)
+    assert all(torch.equal(tensor, state()[key]) for key, tensor in network.state_dict().items())
+    return notes
+
+
+def refused(content: object, tmp_path: Path, says: str, name: str = "weights.pt") -> None:
+    torch.save(content, tmp_path / name)
+    network = create("simplecnn", seed=2)
+    before = weights_hash(network.state_dict())
+    with pytest.raises(ModelError, match=says) as raised:
+        load_weights(network, tmp_path / name)
+    assert "\n" not in str(raised.value)
+    assert weights_hash(network.state_dict()) == before
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.pth", "a.PTH", "a.bin", "a.ckpt", "a.pth.tar"])
+def test_a_state_dict_of_torch(name: str, tmp_path: Path) -> None:
+    assert loads(state(), tmp_path, name) == []
+
+
+def test_a_state_dict_in_the_old_format(tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    network = create("simplecnn", seed=2)
+    assert load_weights(network, tmp_path / "old.pth") == []
+    assert weights_hash(network.state_dict()) == weights_hash(state())
+
+
+@pytest.mark.parametrize("container", ["state_dict", "model_state_dict", "model", "net"])
+def test_weights_inside_a_checkpoint(container: str, tmp_path: Path) -> None:
+    checkpoint = {"epoch": 3, "optimizer": {"lr": 0.1}, container: state()}
+    assert loads(checkpoint, tmp_path) == [f"took its '{container}'"]
+    nested = {"model": {"state_dict": state()}}
+    assert loads(nested, tmp_path) == ["took its 'model'", "took its 'state_dict'"]
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "net.", "_orig_mod.", "module.module.",
+                                    "model.net._orig_mod.module."])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_prefixes_of_wrappers_are_taken_off(prefix: str, suffix: str, tmp_path: Path) -> None:
+    weights = {prefix + name: tensor for name, tensor in state().items()}
+    network = create("simplecnn", seed=2)
+    path = tmp_path / f"weights{suffix}"
+    torch.save(weights, path) if suffix == ".pt" else save_file(weights, path)
+    assert load_weights(network, path) == [f"took '{prefix}' off the names"]
+    assert weights_hash(network.state_dict()) == weights_hash(state())
+
+
+def test_a_prefix_of_the_networks_own_stays() -> None:
+    own = ["model.fc.weight", "model.fc.bias"]
+    weights = {name: torch.zeros(1) for name in own}
+    assert without_prefixes(weights, own) == (weights, "")
+    assert without_prefixes({f"module.{name}": tensor for name, tensor in weights.items()}, own) == (weights, "module.")
+    part = {"model.fc.weight": torch.zeros(1)}  # the sentence then says what is missing of it
+    assert without_prefixes(part, own) == (part, "")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_widened(dtype: torch.dtype, tmp_path: Path) -> None:
+    half = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state().items()}
+    torch.save(half, tmp_path / "half.pt")
+    network = create("simplecnn", seed=2)
+    assert load_weights(network, tmp_path / "half.pt") == [f"widened {str(dtype)[6:]} to float32"]
+    found = network.state_dict()
+    assert all(torch.equal(found[name], tensor.to(found[name].dtype)) for name, tensor in half.items())
+    assert {tensor.dtype for tensor in network.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8, torch.int64, torch.bool, torch.complex64])
+def test_numbers_of_another_kind_are_refused_by_name(dtype: torch.dtype, tmp_path: Path) -> None:
+    refused({**state(), "conv2.weight": state()["conv2.weight"].to(dtype)}, tmp_path,
+            rf"'conv2.weight' in '.*' is {str(dtype)[6:]} and the network's is float32; give weights in float32")
+
+
+def test_a_head_of_another_size_and_other_tensors_are_one_sentence(tmp_path: Path) -> None:
+    refused({**state(), "linear.bias": torch.zeros(7)}, tmp_path, r"'linear.bias' .* \(7,\) .* as many classes")
+    short = {name: tensor for name, tensor in state().items() if not name.startswith("conv")}
+    refused({**short, "extra": torch.zeros(1)}, tmp_path,
+            r"lack conv1.weight, conv2.weight, conv3.weight and have extra")
+
+
+@pytest.mark.parametrize(("content", "says"), [
+    ([torch.zeros(1)], "holds no state dict but a list"), ({}, "an empty dict"), (3, "but a int"),
+    ({"weights": torch.zeros(1), "epoch": 3}, r"holds epoch \(a int\) beside or instead of tensors"),
+    ({"w": torch.zeros(3).to_sparse()}, r"holds w \(a Tensor\)"),
+    ({"w": torch.zeros(3, device="meta")}, r"holds w \(a Tensor\)"),
+])
+def test_what_is_no_state_dict(content: object, says: str, tmp_path: Path) -> None:
+    refused(content, tmp_path, says)
+
+
+class Malicious:
+    """An object whose unpickling writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(new: bool, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    torch.save({**state(), "payload": Malicious(trace)}, tmp_path / "bad.pt", _use_new_zipfile_serialization=new)
+    with pytest.raises(ModelError, match=r"no state dict of tensors alone \(.*open.*\), and a pickle of more could run "
+                                         "code, so it is not read; save torch.save") as raised:
+        load_weights(create("simplecnn"), tmp_path / "bad.pt")
+    assert "\n" not in str(raised.value)
+    assert not trace.exists()
+
+
+def test_a_whole_network_is_not_unpickled(tmp_path: Path) -> None:
+    refused(create("simplecnn"), tmp_path, "no state dict of tensors alone .*SimpleCNN")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"\xff" * 100, b"PK\x03\x04" + b"\0" * 50])
+def test_bytes_that_are_nothing(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(content)
+    with pytest.raises(ModelError, match="no state dict of tensors alone"):
+        load_weights(create("simplecnn"), tmp_path / "weights.pt")
+
+
+def test_a_compressed_archive_is_not_inflated(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(10**6)}, tmp_path / "plain.pt")
+    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(
+            tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for entry in plain.infolist():
+            bomb.writestr(entry.filename, plain.read(entry))
+    assert (tmp_path / "bomb.pt").stat().st_size < 50_000
+    with pytest.raises(ModelError, match="is compressed, which PyTorch's files are not"):
+        load_weights(create("simplecnn"), tmp_path / "bomb.pt")
+
+
+def test_a_file_is_bounded(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roar.models.weights.MOST_BYTES", 1_000)
+    with pytest.raises(ModelError, match="has 0 GB and a file of weights at most 0"):
+        load_weights(create("simplecnn"), saved)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_a_pointer_of_git_lfs(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"lfs{suffix}"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abab\nsize 1100000\n")
+    with pytest.raises(ModelError, match=r"is a Git LFS pointer in the place of weights of 1.1 MB; fetch them with "
+                                         "`git lfs pull`"):
+        load_weights(create("simplecnn"), path)

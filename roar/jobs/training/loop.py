@@ -49,7 +49,7 @@ PREPARING_IMAGES = 5_000
 
 @runtime_checkable
 class Prepared(Protocol):
-    """A network that sets its first layer from training images, such as ``roar.models.speednet``."""
+    """A network that sets its first layer from training images, such as ``roar.models.architectures.speednet``."""
 
     def prepare(self, images: Tensor) -> None:
         """Args: images: the first ``PREPARING_IMAGES`` of the training split, normalised, ``[N, C, H, W]``."""
@@ -131,8 +131,12 @@ def train_side_by_side(network: nn.Module, images: Tensor | Streams, labels: Ten
 
     network.train().to(memory_format=torch.channels_last)
     regularizer = regularizer or Regularizer()
-    twice = regularizer.input_gradient  # is differentiated twice, which compiled networks are not
-    forward = torch.compile(network) if recipe.compile and not twice else network
+    twice, terms = regularizer.input_gradient, regularizer.terms
+    if terms and networks > 1:
+        raise TrainingError(f"A regularizer that is not roar's takes one network, and {networks} lie side by side; "
+                            "train them one by one (pack = 1).")
+    plainly = recipe.compile and not twice and not terms  # a compiled network cannot be differentiated twice
+    forward = torch.compile(network) if plainly else network
     penalty, weights = weight_penalty(network, regularizer), decaying(network)
     optimizer = make_optimizer(network, recipe)
     scaler = torch.amp.GradScaler(device.type, enabled=half(device, recipe) == torch.float16)
@@ -154,7 +158,7 @@ def train_side_by_side(network: nn.Module, images: Tensor | Streams, labels: Ten
         pieces = batch.view(networks, -1, *batch.shape[1:]).chunk(parts, 1)
         for piece, target in zip(pieces, y.chunk(parts, 1), strict=True):
             x = side_by_side((piece.flatten(0, 1).to(device, non_blocking=True) * scale).add_(shift), networks)
-            x.requires_grad_(twice > 0)
+            x.requires_grad_(twice > 0 or bool(terms))
             target = target.flatten()
             with autocast(device, recipe):
                 z = forward(x).view(len(target), -1)
@@ -163,6 +167,8 @@ def train_side_by_side(network: nn.Module, images: Tensor | Streams, labels: Ten
             objective = loss.sum()
             if twice:
                 objective = objective + twice * input_gradient_penalty(objective, x)
+            for term in terms:
+                objective = term(network, objective, x, target)
             if parts > 1:
                 share = len(target) / y.numel()
                 loss, objective = loss * share, objective * share

@@ -45,7 +45,7 @@ SMALL = 16 * 16  # pixels of an image, under which a pack wins on a CPU
 
 @runtime_checkable
 class Packable(Protocol):
-    """A network class whose members can lie side by side; see ``roar.models.simplecnn``."""
+    """A network class whose members can lie side by side; see ``roar.models.architectures.simplecnn``."""
 
     def side_by_side(self, networks: int) -> nn.Module:
         """A network that holds so many, each tensor the concatenation of theirs along the first dimension."""

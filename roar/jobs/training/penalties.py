@@ -1,6 +1,6 @@
-"""What a regulariser adds to the loss of a training, and what it does to the weights before a step.
+"""What a regularizer adds to the loss of a training, and what it does to the weights before a step.
 
-The formulas are those of ``roar.models.regularizers.KINDS``. w runs over the weights of two or more dimensions.
+The formulas are those of ``roar.models.regularizers.kinds``. w runs over the weights of two or more dimensions.
 """
 
 from __future__ import annotations

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from roar.datasets import Source
 from roar.errors import ModelError
-from roar.experiment import Experiment
 from roar.jobs.stage import Task
 from roar.pipeline import plan
 from roar.pipeline.images import shared_images, shared_ranks
@@ -31,11 +28,11 @@ def delete(session: Session) -> list[str]:
         for model, manifest in zip(session.models, train(session), strict=True):
             if ranking.model is not None and ranking.model.folder != model.folder:
                 continue
-            folder, identity = _place(experiment, session.source, model, manifest["facts"]["weights"], ranking)
+            folder, identity = _place(session, model, manifest["facts"]["weights"], ranking)
             row = {"source": session.source.label, "model": model.label, "regularizer": model.network.regularizer,
                    "estimator": ranking.estimator}
             tasks.append(Task(folder, Delete(
-                folder, identity, row, ranking.folder, settings.fixed_modes, settings.fill,
+                folder, identity, row, ranking.folder, settings.fixed_modes, session.fill,
                 tuple(sorted({0.0, *settings.thresholds})), model.folder, model.network,
                 model_normalisation(session, model), experiment.seed), (f"{folder}/{MANIFEST}",)))
     keep_plan(session, "delete", [task.key for task in tasks])
@@ -47,13 +44,12 @@ def delete(session: Session) -> list[str]:
     return make(session, "delete", "curves", tasks, "roar.metrics.deletion.worker:open_worker", shared, ModelError)
 
 
-def _place(experiment: Experiment, source: Source, model: Model, weights: str,
-             ranked: Ranking) -> tuple[str, dict[str, Any]]:
+def _place(session: Session, model: Model, weights: str, ranked: Ranking) -> tuple[str, dict[str, Any]]:
     """Where one model's deletion curves under one ranking lie, and what determines them."""
-    settings = experiment.degrade
-    identity = {"artefact": "deletion", "source": source.fingerprint, "network": asdict(model.network),
+    source, experiment, settings = session.source, session.experiment, session.experiment.degrade
+    identity = {"artefact": "deletion", "source": source.fingerprint, "network": model.network.identity,
                 "weights": weights, **plan.seen_as(model), "ranking": ranked.key, "modes": settings.fixed_modes,
-                "fill": settings.fill, "thresholds": sorted({0.0, *settings.thresholds}),
+                **session.fill.identity, "thresholds": sorted({0.0, *settings.thresholds}),
                 "root_seed": experiment.seed}
     below = f"{plan.source_folder(source)}/{model.folder.rsplit('/', 1)[-1]}"
     return f"metrics/deletion/{below}/{plan.in_path(ranked.estimator)}-{key_of(identity)}", identity

@@ -11,18 +11,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load
 from torch import Tensor, nn
 
 from roar.datasets import Normalisation
 from roar.datasets.degradation import degrade
-from roar.datasets.fills.base import FillContext
-from roar.experiment import MASK_ONLY
+from roar.datasets.fills.base import Fill, FillContext
 from roar.jobs.images import Images, Statistics, as_tensor, read_images, read_statistics
 from roar.jobs.network import Network
 from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.streaming import Cell, Stream
-from roar.jobs.train_model import build
+from roar.jobs.train_model import load_network
 from roar.jobs.training.loop import logits
 from roar.store.artefacts import artefact_files
 from roar.store.parquet import parquet_bytes
@@ -44,7 +42,7 @@ class Delete:
     row: dict[str, Any]
     ranking: str
     modes: tuple[str, ...]
-    fill: str
+    fill: Fill
     thresholds: tuple[float, ...]
     model: str  # the shared name of the weights
     network: Network
@@ -72,12 +70,12 @@ class Deleter:
         curves, images = [], []
         cells = [(mode, threshold) for mode in work.modes for threshold in work.thresholds]
         for done, (mode, threshold) in enumerate(cells, start=1):
-            untouched = threshold == 0 and work.fill != MASK_ONLY
+            untouched = threshold == 0 and not work.fill.whole
             z = self.intact if untouched else logits(network, self._degraded(work, mode, threshold, desk),
                                                      work.normalisation)
             correct = (z.argmax(1) == self.images.labels.to(z.device)).cpu().numpy()
             probability = z.softmax(1).gather(1, self.intact.argmax(1, keepdim=True))[:, 0].cpu().numpy()
-            curves.append({**work.row, "mode": mode, "fill": work.fill, "threshold": threshold,
+            curves.append({**work.row, "mode": mode, "fill": work.fill.name, "threshold": threshold,
                            "accuracy": float(correct.mean()), "probability": float(probability.mean(dtype=np.float64)),
                            "n_test": len(correct)})
             images.append((mode, threshold, correct, probability))
@@ -96,9 +94,7 @@ class Deleter:
 
     def _network(self, work: Delete) -> nn.Module:
         if self.loaded is None or self.loaded[0] != work.model:
-            network = build(work.network)
-            network.load_state_dict(load(self.shared(work.model)))
-            self.loaded = (work.model, network.to(self.device).eval())
+            self.loaded = (work.model, load_network(self.shared, work.network, work.model, self.device))
             self.intact = logits(self.loaded[1], self.images.images, work.normalisation)
         return self.loaded[1]
 

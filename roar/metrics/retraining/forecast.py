@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from roar.estimators import Estimator
 from roar.experiment import RECURSIVE
@@ -70,8 +70,10 @@ def forecast(session: Session) -> Forecast:
     import torch
 
     from roar.estimators.ranks import rank_type
+    from roar.metrics.retraining.tasks import check_retrainers
     from roar.metrics.retraining.timing import time_ranking, time_steps
 
+    check_retrainers(session)
     experiment, source, plan_ = session.experiment, session.source, overview(session)
     compute, settings = experiment.compute, experiment.retrain
     estimators = jobs_plan.retrained(experiment, session.estimators)
@@ -80,9 +82,7 @@ def forecast(session: Session) -> Forecast:
     workers = 1 if compute.executor == "serial" else max(1, min(compute.workers or 10**9, int(fit)))
     device = "cuda" if gpus else "cpu"
     torch.set_num_threads(max(1, int(compute.cpus_per_job)))
-    network = session.models[0].network
-    if settings.model != "same":
-        network = replace(network, name=settings.model, regularizer=settings.regularizer)
+    network = session.retrainer or session.models[0].network
 
     def seconds(recipe: Recipe, body: Network) -> float:
         batches = max(1, len(source.train) // recipe.batch_size)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roar.datasets import Normalisation
 from roar.jobs.network import Network
 from roar.recipes import Recipe
+
+if TYPE_CHECKING:
+    from roar.datasets.fills.base import Fill
 
 HEAD_ONLY = "head-only"
 
@@ -32,3 +35,4 @@ class Job:
     row: dict[str, Any]  # the columns that say what it is
     identity: dict[str, Any]
     start: Start | None = None  # None: from scratch
+    fill: Fill | None = None  # None where nothing is replaced

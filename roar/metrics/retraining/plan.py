@@ -6,36 +6,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from roar.datasets import Normalisation, Source
+from roar.datasets import Normalisation
 from roar.estimators import Estimator, distinct
 from roar.estimators.methods.matched_spectrum import surrogate_of
 from roar.experiment import MASK_ONLY, RECURSIVE, SCRATCH, Experiment
 from roar.metrics.retraining.job import Job, Start
 from roar.pipeline import plan
 from roar.pipeline.plan import Model, Ranking
+from roar.pipeline.session import Session
 from roar.store.artefacts import key_of
+
+if TYPE_CHECKING:
+    from roar.datasets.fills.base import Fill
 
 REFERENCE = "reference"  # the cell that every estimator shares: nothing is replaced
 MATCHED_SPECTRUM = "random-blurred"  # the control with the spectrum of an estimator's rankings
 
 
-def jobs(experiment: Experiment, source: Source, model: Model, rankings: Sequence[Ranking],
-         facts: Mapping[str, Any]) -> list[Job]:
+def jobs(session: Session, model: Model, rankings: Sequence[Ranking], facts: Mapping[str, Any]) -> list[Job]:
     """Every training of one explained model: the reference first, then cell by cell.
 
     Args:
         facts: of the model's manifest: the hash of its weights, and what normalises its images.
     """
-    settings = experiment.retrain
-    same = settings.model == "same"
-    name = model.network.name if same else settings.model
-    regularizer = model.network.regularizer if same else settings.regularizer
-    network = plan.network_for(name, regularizer, source)
+    from roar.datasets.fills.registry import find_fill
+
+    experiment, source, settings = session.experiment, session.source, session.experiment.retrain
+    network = session.retrainer or model.network
+    name = network.name
     recipe = plan.recipe_for(settings, source, network)
-    common: dict[str, Any] = {"artefact": "job", "source": source.fingerprint, "network": asdict(network),
+    fill_of = {MASK_ONLY: find_fill(MASK_ONLY), experiment.degrade.fill: session.fill}
+    common: dict[str, Any] = {"artefact": "job", "source": source.fingerprint, "network": network.identity,
                               "recipe": recipe.model_dump(), "root_seed": experiment.seed}
     start = None
     if settings.variant != SCRATCH:
@@ -48,30 +51,31 @@ def jobs(experiment: Experiment, source: Source, model: Model, rankings: Sequenc
     described = {"source": source.label, "model": model.label, "regularizer": model.network.regularizer,
                  "retrainer": name, "protocol": protocol}
 
-    def job(ranked: Ranking | None, mode: str, fill: str, threshold: float, seed: int) -> Job:
-        cell = {"ranking": ranked.key, "mode": mode, "fill": fill, "threshold": threshold} if ranked else {}
+    def job(ranked: Ranking | None, mode: str, fill: Fill | None, threshold: float, seed: int) -> Job:
+        cell = {"ranking": ranked.key, "mode": mode, **fill.identity, "threshold": threshold} if ranked and fill else {}
         identity = {**common, **cell, "seed": seed}
-        row = {**described, "estimator": ranked.estimator if ranked else REFERENCE, "mode": mode, "fill": fill,
-               "threshold": threshold, "seed": seed, "ranking": ranked.key if ranked else ""}
-        return Job(key_of(identity), network, recipe, ranked.folder if ranked else None, row, identity, start)
+        row = {**described, "estimator": ranked.estimator if ranked else REFERENCE, "mode": mode,
+               "fill": fill.name if fill else "none", "threshold": threshold, "seed": seed,
+               "ranking": ranked.key if ranked else ""}
+        return Job(key_of(identity), network, recipe, ranked.folder if ranked else None, row, identity, start, fill)
 
-    def link(ranked: Ranking, fill: str, threshold: float, seed: int) -> Job:
+    def link(ranked: Ranking, fill: Fill, threshold: float, seed: int) -> Job:
         """One network of a chain: what it is trained on follows from the networks before it, and from no other."""
         again = {"artefact": "recursion", "root_seed": experiment.seed, **ranked.by.identity(experiment.estimators)}
         steps = [step for step in replacing if step <= threshold]
-        identity = {**common, "recursion": again, "mode": RECURSIVE, "fill": fill, "thresholds": steps, "seed": seed}
-        row = {**described, "estimator": ranked.estimator, "mode": RECURSIVE, "fill": fill, "threshold": threshold,
+        identity = {**common, "recursion": again, "mode": RECURSIVE, **fill.identity, "thresholds": steps, "seed": seed}
+        row = {**described, "estimator": ranked.estimator, "mode": RECURSIVE, "fill": fill.name, "threshold": threshold,
                "seed": seed, "ranking": key_of(again)}
-        return Job(key_of(identity), network, recipe, None, row, identity)
+        return Job(key_of(identity), network, recipe, None, row, identity, fill=fill)
 
     seeds = range(settings.seeds)
     replacing = [threshold for threshold in experiment.degrade.thresholds if threshold > 0]
-    found = [job(None, "roar", "none", 0.0, seed) for seed in seeds]
+    found = [job(None, "roar", None, 0.0, seed) for seed in seeds]
     for ranked in rankings:
         for fill, mode in kinds_of_cells(experiment, ranked.by):
             for threshold in replacing:
-                found += [link(ranked, fill, threshold, seed) if mode == RECURSIVE else
-                          job(ranked, mode, fill, threshold, seed) for seed in seeds]
+                found += [link(ranked, fill_of[fill], threshold, seed) if mode == RECURSIVE else
+                          job(ranked, mode, fill_of[fill], threshold, seed) for seed in seeds]
     return found
 
 

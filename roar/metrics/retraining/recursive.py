@@ -36,7 +36,6 @@ from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.training.loop import TrainingLog, evaluate, train
 from roar.metrics.retraining.job import Job
 from roar.metrics.retraining.worker import Trained, fresh_network, row_file, trained_packed, training_seed
-from roar.models.regularizers import parse
 
 _PROGRESS = "progress"  # its name in a kept state
 
@@ -136,7 +135,7 @@ class Recurser:
     def _trained(self, work: Recurse, chains: Sequence[Chain], networks: Sequence[nn.Module],
                  degraded: Sequence[dict[str, Tensor]], tell: Callable[[int, float], None]) -> list[Trained]:
         job, labels, normalisation = chains[0].jobs[0], self.images["train"].labels, self.statistics.normalisation
-        regularizer = parse(job.network.regularizer)
+        regularizer = job.network.regularization
         seeds = [training_seed(work.root_seed, chain.jobs[0]) for chain in chains]
         if work.pack > 1:
             return trained_packed(networks, [(images["train"], images["test"]) for images in degraded], labels,
@@ -155,10 +154,11 @@ class Recurser:
         assert isinstance(images, Tensor)  # streams are refused before a chain begins
         if step == 0:
             return images
-        row = chain.jobs[step - 1].row
+        job = chain.jobs[step - 1]
+        assert job.fill is not None  # a chain replaces pixels
         context = FillContext(self.statistics.mean, work.root_seed, split, as_tensor(self.images[split].indices))
         ranks = as_tensor(chain.ranks[split]).to(images.device)
-        return degrade(images, ranks, row["threshold"], "roar", row["fill"], context)
+        return degrade(images, ranks, job.row["threshold"], "roar", job.fill, context)
 
     def _rank(self, work: Recurse, chain: Chain, degraded: dict[str, Tensor], network: nn.Module, step: int) -> None:
         """Rank the images as they are now, and put what is replaced already before it."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from roar.errors import ExperimentError
-from roar.experiment import RECURSIVE
+from roar.experiment import RECURSIVE, SCRATCH
 from roar.jobs.stage import Outcome, Shared, Stage, Task, Worker
 from roar.metrics.retraining import plan
 from roar.metrics.retraining.job import HEAD_ONLY, Job
 from roar.pipeline.images import check_window, shared_images, shared_ranks, streams
-from roar.pipeline.plan import SPLITS, Ranking
+from roar.pipeline.plan import SPLITS, Ranking, check_trainable
 from roar.pipeline.ranking import artefacts_of, rank, weights_loaders
 from roar.pipeline.running import execute, running
 from roar.pipeline.session import Session, asked_for, keep_plan
 from roar.pipeline.training import train
+from roar.store.artefacts import key_of
 from roar.store.compaction import compact
 from roar.store.results import finished_jobs
 
@@ -31,6 +32,7 @@ def retrain(session: Session) -> list[Job]:
     """
     check_window(session, [session.experiment.retrain.resolve(session.source.label)], "retrain")
     _check_chains(session)
+    check_retrainers(session)
     _check_heads(session)
     rankings = rank(session, estimators=plan.retrained(session.experiment, session.estimators))
     jobs = _jobs(session, rankings)
@@ -133,6 +135,8 @@ def _pack_size(session: Session, job: Job) -> int:
 
     if job.start is not None and job.start.variant == HEAD_ONLY:
         return 1  # a pack has one head for all
+    if job.network.regularization.terms:
+        return 1  # a function that is not roar's takes one network
     image = (session.source.channels, session.source.height, session.source.width)
     return session.experiment.compute.pack or pack_size(build(job.network), image)
 
@@ -146,7 +150,7 @@ def _jobs(session: Session, rankings: Sequence[Ranking]) -> list[Job]:
     found: list[Job] = []
     for model, manifest in zip(session.models, train(session), strict=True):
         own = [r for r in rankings if r.model is None or r.model.folder == model.folder]
-        found += plan.jobs(session.experiment, session.source, model, own, manifest["facts"])
+        found += plan.jobs(session, model, own, manifest["facts"])
     return plan.unique(found)
 
 
@@ -161,6 +165,16 @@ def _check_chains(session: Session) -> None:
                               "budget; raise compute.image_budget or leave the mode out.")
 
 
+def check_retrainers(session: Session) -> None:
+    """Refuse to train networks from scratch that are trained networks, of which there are no fresh ones.
+
+    Raises:
+        ModelError: a retrainer is one.
+    """
+    if session.experiment.retrain.variant == SCRATCH:
+        check_trainable([session.retrainer or model.network for model in session.models], "retraining")
+
+
 def _check_heads(session: Session) -> None:
     """Refuse, before anything is trained, to train the head of a network that has none.
 
@@ -171,5 +185,5 @@ def _check_heads(session: Session) -> None:
         from roar.jobs.train_model import build
         from roar.models import head
 
-        for network in {model.network for model in session.models}:
+        for network in {key_of(model.network.identity): model.network for model in session.models}.values():
             head(build(network), network.image)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from safetensors.torch import load
 from torch import Tensor, nn
 
 from roar.datasets import Normalisation
@@ -16,13 +15,13 @@ from roar.errors import TrainingError
 from roar.jobs.images import Images, Statistics, as_tensor, read_images, read_statistics
 from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.streaming import Cell, Stream
-from roar.jobs.train_model import build
+from roar.jobs.train_model import build, load_network
 from roar.jobs.training.loop import Evaluation, TrainingLog, evaluate
 from roar.jobs.training.packing import evaluate_packed, train_packed
 from roar.jobs.training.resume import train_resumably
 from roar.metrics.retraining.job import HEAD_ONLY, Job
 from roar.models import head_only
-from roar.models.regularizers import Regularizer, parse
+from roar.models.regularizers import Regularizer
 from roar.recipes import Recipe
 from roar.seeds.streams import derive
 from roar.store.results import result_file
@@ -76,7 +75,7 @@ class Retrainer:
         train_images, test_images = self._degraded(work, job, desk)
         network, normalisation = self._network(work, job), self._normalisation(job)
         log = train_resumably(network, train_images, self.train_images.labels, job.recipe, normalisation,
-                              training_seed(work.root_seed, job), desk, parse(job.network.regularizer),
+                              training_seed(work.root_seed, job), desk, job.network.regularization,
                               prepare=job.start is None)
         return log, evaluate(network, test_images, self.test_images.labels, normalisation)
 
@@ -90,14 +89,13 @@ class Retrainer:
         networks = [self._network(work, job) for job in work.jobs]
         seeds = [training_seed(work.root_seed, job) for job in work.jobs]
         return trained_packed(networks, images, self.train_images.labels, self.test_images.labels, first.recipe,
-                              self._normalisation(first), seeds, work.pack, on_epoch, parse(first.network.regularizer))
+                              self._normalisation(first), seeds, work.pack, on_epoch, first.network.regularization)
 
     def _network(self, work: Retrain, job: Job) -> nn.Module:
         """With the initial weights of its seed, or with those of the explained network for every seed."""
         if job.start is None:
             return fresh_network(work.root_seed, job).to(self.device)
-        network = build(job.network)
-        network.load_state_dict(load(self.shared(job.start.model)))
+        network = load_network(self.shared, job.network, job.start.model, "cpu")
         if job.start.variant == HEAD_ONLY:
             network = head_only(network, job.network.image)
         return network.to(self.device)
@@ -118,9 +116,10 @@ class Retrainer:
         return self.cells[cell]
 
     def _split(self, work: Retrain, job: Job, desk: Desk, split: str, images: Images) -> Tensor | Stream:
+        assert job.fill is not None  # it has a ranking
         row, ranks = job.row, self.shared(f"{job.ranking}/{split}")
         context = FillContext(self.statistics.mean, work.root_seed, split, as_tensor(images.indices))
-        how = (row["threshold"], row["mode"], row["fill"], context)
+        how = (row["threshold"], row["mode"], job.fill, context)
         if isinstance(images.images, Stream):
             return replace(images.images, cell=Cell(RankReader(ranks, desk.artefact), *how))
         return degrade(images.images, as_tensor(ranks).to(images.images.device), *how)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from roar.datasets import Source
@@ -36,6 +36,7 @@ def sanity(session: Session) -> list[str]:
         EstimatorError: the scores of a randomised network could not be ranked.
     """
     _check_estimators(session)
+    plan.check_trainable([model.network for model in session.models], "a sanity check")
     rankings = [ranking for ranking in rank(session, ("test",)) if ranking.explains]
     tasks = list(_tasks(session, rankings))
     keep_plan(session, "sanity", [task.key for task in tasks])
@@ -121,13 +122,13 @@ def _unlearned(session: Session) -> dict[str, tuple[str, dict[str, Any]]]:
 
 def shuffled(experiment: Experiment, source: Source, model: Model) -> Model:
     """A model's twin of the same architecture, recipe and seed that is trained on shuffled labels."""
-    identity = {"artefact": "model", "source": source.fingerprint, "network": asdict(model.network),
+    identity = {"artefact": "model", "source": source.fingerprint, "network": model.network.identity,
                 "recipe": model.recipe.model_dump(), "seed": model.settings.seed, "root_seed": experiment.seed,
                 "labels": "shuffled", **{key: value for key, value in plan.seen_as(model).items() if value is not None}}
     name = model.folder.rsplit("/", 1)[-1].rpartition("-")[0]
     folder = f"models/{plan.source_folder(source)}/{name}-shuffled-labels-{key_of(identity)}"
     return replace(model, folder=folder, settings=model.settings.model_copy(update={"weights": None}),
-                   identity=identity)
+                   identity=identity, given=None)
 
 
 def _place(experiment: Experiment, source: Source, model: Model, weights: str, row: Mapping[str, Any],
@@ -141,7 +142,7 @@ def _place(experiment: Experiment, source: Source, model: Model, weights: str, r
         layers: names of those drawn anew.
         rankings: of the real network.
     """
-    identity = {"artefact": "sanity", "source": source.fingerprint, "network": asdict(model.network),
+    identity = {"artefact": "sanity", "source": source.fingerprint, "network": model.network.identity,
                 "weights": weights, **plan.seen_as(model), **row, "drawn_anew": list(layers),
                 "rankings": [ranking.key for ranking in rankings], "thresholds": list(thresholds),
                 "root_seed": experiment.seed}

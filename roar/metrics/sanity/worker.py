@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load
 from torch import nn
 
 from roar.datasets import Normalisation
@@ -23,7 +22,7 @@ from roar.jobs.images import Images, Statistics, read_images, read_statistics
 from roar.jobs.network import Network
 from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.streaming import part
-from roar.jobs.train_model import build
+from roar.jobs.train_model import build, load_network
 from roar.metrics.similarity import Similarity, averages, image_table, joined, one_by_one
 from roar.models.layers import Layer, redraw
 from roar.seeds.streams import derive
@@ -101,8 +100,7 @@ class Checker:
 
     def _randomised(self, work: Check) -> nn.Module:
         """Each layer drawn anew has a seed of its own, so it is the same in every network that has it drawn anew."""
-        network = build(work.network)
-        network.load_state_dict(load(self.shared(work.weights)))
+        network = load_network(self.shared, work.network, work.weights, "cpu")
         redraw(network, work.redrawn, lambda layer: fresh_state(work.network, work.root_seed, layer))
         return network.to(self.device).eval()
 

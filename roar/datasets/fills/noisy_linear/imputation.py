@@ -28,6 +28,7 @@ from roar.datasets.fills.base import FillContext
 from roar.datasets.fills.noisy_linear import chebyshev
 from roar.datasets.fills.noisy_linear.conjugate_gradients import conjugate_gradients
 from roar.datasets.fills.noisy_linear.scratch import Scratch
+from roar.datasets.fills.registry import built_in
 from roar.seeds.tensors import random_normal
 
 NOISE = 0.01 * 255  # standard deviation in 8-bit units: the paper's code has 0.01 for images in [0, 1]
@@ -39,6 +40,7 @@ GRADIENT_VALUES = {"cpu": 2**18}  # of planes in conjugate gradients, which make
 LARGE_CHUNK = 2**24  # on other devices
 
 
+@built_in("noisy-linear", "the weighted mean of the neighbors, solved jointly, plus noise (Rong et al. 2022)")
 def noisy_linear(images: Tensor, mask: Tensor, context: FillContext) -> Tensor:
     """The fill: images uint8 ``[n, C, H, W]``, mask bool ``[n, 1 or C, H, W]``, to uint8 ``[n, C, H, W]``."""
     filled, scratch, values = torch.empty_like(images), Scratch(), images.shape[1:].numel()

@@ -12,7 +12,10 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from roar.models.registry import built_in
+
 HIDDEN = 524, 128
+DROPOUT = "after the first and the second linear layer"
 
 
 class SimpleCNNStudy(nn.Module):
@@ -51,9 +54,11 @@ class SimpleCNNStudy(nn.Module):
         return logits
 
 
+@built_in("simplecnn-gelu", "large kernels, no norm, GELU; see its file", 17, DROPOUT)
 def simplecnn_gelu(num_classes: int, in_channels: int, image_size: int, dropout: float) -> SimpleCNNStudy:
     return SimpleCNNStudy(num_classes, in_channels, image_size, nn.GELU, dropout)
 
 
+@built_in("simplecnn-relu", "the same with ReLU, for guided backprop", 17, DROPOUT)
 def simplecnn_relu(num_classes: int, in_channels: int, image_size: int, dropout: float) -> SimpleCNNStudy:
     return SimpleCNNStudy(num_classes, in_channels, image_size, nn.ReLU, dropout)

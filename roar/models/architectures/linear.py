@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from roar.models.registry import built_in
+
 
 class Linear(nn.Module):
     """One linear layer from the pixels to the logits; several can lie side by side, as with ``SimpleCNN``.
@@ -38,6 +40,8 @@ class Linear(nn.Module):
         return Linear(*self.settings, networks)
 
 
+@built_in("linear", "one linear layer on the pixels, none hidden; for square images", 1,
+          "on the pixels, before the only layer")
 def linear(num_classes: int, in_channels: int, image_size: int, dropout: float = 0.0) -> Linear:
     """For square images of ``image_size`` pixels a side, and for no others."""
     return Linear(num_classes, in_channels * image_size**2, dropout)

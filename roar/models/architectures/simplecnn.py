@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from roar.models.registry import built_in
+
 
 class SimpleCNN(nn.Module):
     """Three convolutions 3x3 with batch norm and ReLU, the first two with max pooling; the mean over what is
@@ -62,6 +64,7 @@ class SimpleCNN(nn.Module):
         return SimpleCNN(*self.settings, networks)
 
 
+@built_in("simplecnn", "three convolutions, for 8 to 64 pixels; fast on a CPU", 4)
 def simplecnn(num_classes: int, in_channels: int, image_size: int, dropout: float = 0.0) -> SimpleCNN:
     """Width 8 under 16 pixels, where a plane has few positions to look at, and 16 from there on."""
     return SimpleCNN(num_classes, in_channels, 8 if image_size < 16 else 16, dropout)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from roar.models.registry import built_in
+
 WIDTHS = 64, 256, 256
 PATCH = 2  # pixels, the side of the patches that are whitened
 EPSILON = 5e-4  # added to the variances of the patches' principal components
@@ -105,5 +107,6 @@ def whitening(images: Tensor) -> Tensor:
     return components.reshape(size, channels, PATCH, PATCH).to(images)
 
 
+@built_in("speednet", "learns CIFAR-10 in seconds on a GPU (after Jordan 2024)", 9)
 def speednet(num_classes: int, in_channels: int, image_size: int, dropout: float = 0.0) -> SpeedNet:
     return SpeedNet(num_classes, in_channels, dropout)

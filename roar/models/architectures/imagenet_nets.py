@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from torch import nn
 
+from roar.models.layers import without_inplace
+from roar.models.registry import built_in
+
 SMALL = 64  # pixels; under it the stem keeps the plane's size
 
 
+@built_in("resnet18", "18 layers; 3x3 stem under 64 pixels", 8)
 def resnet18(num_classes: int, in_channels: int, image_size: int, dropout: float) -> nn.Module:
     """He et al. 2016, 18 layers."""
     from torchvision.models.resnet import BasicBlock, ResNet
@@ -17,6 +21,7 @@ def resnet18(num_classes: int, in_channels: int, image_size: int, dropout: float
     return fitted(ResNet(BasicBlock, [2, 2, 2, 2], num_classes=num_classes), in_channels, image_size, dropout)
 
 
+@built_in("resnet50", "50 layers, the paper's; 3x3 stem under 64 pixels", 8)
 def resnet50(num_classes: int, in_channels: int, image_size: int, dropout: float) -> nn.Module:
     """He et al. 2016, 50 layers; the paper's network."""
     from torchvision.models.resnet import Bottleneck, ResNet
@@ -39,6 +44,8 @@ def fitted(network: nn.Module, in_channels: int, image_size: int, dropout: float
     return without_inplace(network)
 
 
+@built_in("vgg19", "19 layers with batch norm (Simonyan and Zisserman 2014)", 32,
+          "in the classifier: after each hidden linear layer; under 64 pixels before the only one")
 def vgg19(num_classes: int, in_channels: int, image_size: int, dropout: float) -> nn.Module:
     """Simonyan and Zisserman 2014, 19 layers, with batch norm.
 
@@ -55,11 +62,3 @@ def vgg19(num_classes: int, in_channels: int, image_size: int, dropout: float) -
         network.avgpool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Dropout(dropout))
         network.classifier = nn.Sequential(nn.Linear(512, num_classes))
     return without_inplace(network)
-
-
-def without_inplace(network: nn.Module) -> nn.Module:
-    """Gradient hooks on a ReLU need its output apart from its input; batch norm's is freed at once anyway."""
-    for module in network.modules():
-        if isinstance(module, nn.ReLU):
-            module.inplace = False
-    return network

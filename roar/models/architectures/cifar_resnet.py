@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from roar.models.registry import built_in
+
 
 class BasicBlock(nn.Module):
     """Two convolutions 3x3 and a shortcut; ``stride`` is 1 or 2."""
@@ -66,9 +68,11 @@ def _stage(blocks: int, in_channels: int, channels: int, stride: int) -> nn.Sequ
     return nn.Sequential(first, *(BasicBlock(channels, channels, 1) for _ in range(blocks - 1)))
 
 
+@built_in("resnet20", "20 layers for 32x32 images (He et al. 2016)", 8)
 def resnet20(num_classes: int, in_channels: int, image_size: int, dropout: float) -> CifarResNet:
     return CifarResNet(3, num_classes, in_channels, dropout)
 
 
+@built_in("resnet56", "56 layers for 32x32 images (He et al. 2016)", 8)
 def resnet56(num_classes: int, in_channels: int, image_size: int, dropout: float) -> CifarResNet:
     return CifarResNet(9, num_classes, in_channels, dropout)

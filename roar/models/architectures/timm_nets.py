@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from roar.errors import ModelError, UnknownNameError, UsageError
-from roar.models.imagenet_nets import without_inplace
+from roar.models.architecture import Architecture
+from roar.models.layers import without_inplace
+from roar.models.registry import MODELS
 
 PREFIX = "timm/"
 
 
-def check_timm_name(name: str) -> None:
-    """Raise where timm is missing or has no such network; ``name`` without the prefix."""
+def timm_architecture(name: str) -> Architecture:
+    """A network of timm; ``name`` without the prefix.
+
+    Raises:
+        UsageError: timm is not installed.
+        UnknownNameError: timm has no such network; the message names the nearest.
+    """
     timm = _timm(name)
     if not timm.is_model(name):
         raise UnknownNameError("timm model", name, timm.list_models())
+    return Architecture(f"{PREFIX}{name}", partial(timm_network, name), "timm's", 4, "where timm's drop_rate acts")
+
+
+MODELS.libraries[PREFIX] = timm_architecture
 
 
 def timm_network(name: str, num_classes: int, in_channels: int, image_size: int, dropout: float) -> nn.Module:
@@ -24,10 +36,8 @@ def timm_network(name: str, num_classes: int, in_channels: int, image_size: int,
 
     Raises:
         UsageError: timm is not installed.
-        UnknownNameError: timm has no such network; the message names the nearest.
         ModelError: the network cannot be made for such images.
     """
-    check_timm_name(name)
     shape: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_channels, "drop_rate": dropout}
     create = _timm(name).create_model
     try:
