@@ -170,6 +170,20 @@ def check_names(experiment: Experiment) -> tuple[str, ...]:
     return resolve(experiment.estimators.names)
 
 
+def check_splits(source: Source, names: Sequence[str]) -> None:
+    """Refuse a surrogate where there is a test split alone: its spectrum is that of the training split's rankings.
+
+    Raises:
+        UsageError: there is no training split.
+    """
+    from roar.estimators import SURROGATE, find
+
+    for name in names:
+        if "train" not in source.splits and find(name).family == SURROGATE:
+            raise UsageError(f"'{name}' has the spectrum of a training split's rankings, and '{source.name}' has a test "
+                             "split alone; leave it out, or take a source with both.")
+
+
 def check_truth(source: Source, names: Sequence[str]) -> None:
     """Refuse an oracle where the source does not know which pixels are informative.
 
@@ -180,7 +194,7 @@ def check_truth(source: Source, names: Sequence[str]) -> None:
     from roar.estimators.methods.oracle import no_truth
 
     for name in names:
-        if find(name).family == TRUTH and (source.train.truth is None or source.test.truth is None):
+        if find(name).family == TRUTH and any(getattr(source, split).truth is None for split in source.splits):
             raise UsageError(no_truth(name, f"'{source.name}'"))
 
 

@@ -27,6 +27,8 @@ from roar.store.store import Store
 def rank(session: Session, splits: Sequence[str] = SPLITS, names: Sequence[str] | None = None) -> list[Ranking]:
     """Every ranking of the experiment, made where it is missing; what retrains nothing needs the test split alone.
 
+    Of a source with a test split alone, that is ranked.
+
     A surrogate is ranked after the estimator whose spectrum it has, which is ranked on both splits though it was not
     asked for: the spectrum is always that of the training split, and does not depend on what was asked for before.
 
@@ -37,6 +39,7 @@ def rank(session: Session, splits: Sequence[str] = SPLITS, names: Sequence[str] 
         EstimatorError: scores could not be ranked; no shard of that estimator's batch is left behind.
     """
     rankings = rankings_of(session, session.estimators if names is None else names)
+    splits = [split for split in splits if split in session.source.splits]
     keep_plan(session, "rank", artefacts_of(session, rankings))
     bases = list({r.of.folder: r.of for r in rankings if r.of is not None}.values())
     first = {r.folder: r for r in [*rankings, *bases] if r.of is None}
@@ -78,13 +81,14 @@ def rankings_of(session: Session, names: Sequence[str]) -> list[Ranking]:
     return list(found.values())
 
 
-def artefacts_of(session: Session, rankings: Sequence[Ranking], splits: Sequence[str] = SPLITS) -> list[str]:
+def artefacts_of(session: Session, rankings: Sequence[Ranking]) -> list[str]:
     """The folders of the models and of their rankings."""
     every = dict.fromkeys(r.folder for ranking in rankings for r in (ranking, ranking.of) if r is not None)
-    return [*(model.folder for model in session.models), *(f"{folder}/{split}" for folder in every for split in splits)]
+    return [*(model.folder for model in session.models),
+            *(f"{folder}/{split}" for folder in every for split in session.source.splits)]
 
 
-def _ranked(store: Store, ranking: Ranking, splits: Sequence[str] = SPLITS) -> bool:
+def _ranked(store: Store, ranking: Ranking, splits: Sequence[str]) -> bool:
     return all(store.manifest(f"{ranking.folder}/{split}") is not None for split in splits)
 
 
@@ -97,7 +101,8 @@ def ranked_estimators(session: Session) -> tuple[str, ...]:
     for name in [*ESTIMATORS, *_with_parameter(session)]:
         rankings = [plan.ranking(session.experiment, session.source, name, model, manifest["facts"]["weights"])
                     for model, manifest in zip(session.models, manifests, strict=True) if manifest is not None]
-        if len(rankings) == len(session.models) and all(_ranked(session.store, r) for r in rankings):
+        if len(rankings) == len(session.models) and all(
+                _ranked(session.store, r, session.source.splits) for r in rankings):
             found.append(name)
     return tuple(found)
 

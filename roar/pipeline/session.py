@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from roar.datasets import Source, open_source
+from roar.datasets import Source, anywhere, open_source
 from roar.errors import ModelError
 from roar.experiment import Experiment, portable
 from roar.pipeline import plan
@@ -36,8 +36,11 @@ class Session:
     stage: str | None = None  # that is asked for at this moment; the stages before it are only its means
 
 
-def prepare(experiment: Experiment, reporter: Reporter | None = None) -> Session:
+def prepare(experiment: Experiment, reporter: Reporter | None = None, source: Any = None) -> Session:
     """Check every name, open source and store, and know the models by their keys.
+
+    Args:
+        source: an object in the place of the experiment's ``[source] name``; see :mod:`roar.datasets.adapters`.
 
     Raises:
         UsageError: a name does not exist or a setting breaks a rule.
@@ -51,13 +54,23 @@ def prepare(experiment: Experiment, reporter: Reporter | None = None) -> Session
     estimators = plan.check_names(experiment)
     settings = experiment.source
     store = open_store(experiment.store)
-    source = open_source(settings.name, root=settings.root, limit_train=settings.limit_train,
-                         limit_test=settings.limit_test, image_size=settings.image_size, seed=experiment.seed)
-    find_fill(experiment.degrade.fill, source.channels)
-    plan.check_truth(source, estimators)
+    opened = open_source(settings.name if source is None else source, root=settings.root,
+                         limit_train=settings.limit_train, limit_test=settings.limit_test,
+                         image_size=settings.image_size, seed=experiment.seed, reporter=reporter)
+    find_fill(experiment.degrade.fill, opened.channels)
+    plan.check_splits(opened, estimators)
+    plan.check_truth(opened, estimators)
     weights = {m.weights: _file_hash(m.weights) for m in experiment.model if m.weights is not None}
-    return Session(experiment, source, store, estimators, plan.models(experiment, source, weights),
-                   reporter or Silent())
+    session = Session(experiment, opened, store, estimators, plan.models(experiment, opened, weights),
+                      reporter or Silent())
+    tell_notes(session)
+    return session
+
+
+def tell_notes(session: Session) -> None:
+    """What the source has to tell, once."""
+    while session.source.notes:
+        session.reporter.say(session.source.notes.pop(0))
 
 
 def asked_for(stage: str, *, kept: bool = True) -> Callable[
@@ -84,6 +97,7 @@ def keep_plan(session: Session, stage: str, artefacts: Sequence[str] = (),
     """Keep what is asked for and what it makes, so that `roar status` can tell what is missing without the source."""
     if session.stage == stage:
         asked = portable(session.experiment, session.estimators)
+        asked["source"]["name"] = anywhere(session.source.name)
         cells = {key: [row[column] for column in JOB] for key, row in rows.items()}
         source = session.source
         write_plan(session.store, Plan(stage, source.name, source.fingerprint, source.class_names, asked,

@@ -172,7 +172,7 @@ def _module_of(path: str, text: str) -> types.ModuleType:
         exec(compile(text, path, "exec"), module.__dict__)
     except Exception as error:  # code that is not roar's may raise anything
         sys.modules.pop(name, None)
-        raise UsageError(f"'{path}' cannot be run ({_described(error, path)}); correct it.") from None
+        raise UsageError(f"'{path}' cannot be run ({described(error, path)}); correct it.") from None
     return module
 
 
@@ -183,7 +183,7 @@ def _imported(module: str, spelling: str) -> types.ModuleType:
         if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
             raise UsageError(f"'{spelling}' needs the package '{error.name}', which is not installed; install it or "
                              "correct the name.") from None
-        raise UsageError(f"'{spelling}' cannot be imported ({_described(error)}); mend or upgrade the package.",
+        raise UsageError(f"'{spelling}' cannot be imported ({described(error)}); mend or upgrade the package.",
                          ) from None
 
 
@@ -198,7 +198,7 @@ def _attribute(module: types.ModuleType, name: str, spelling: str) -> Any:
     return found
 
 
-def _described(error: Exception, path: str | None = None) -> str:
+def described(error: Exception, path: str | None = None) -> str:
     """An error on one line, with the last line of a file that it came through."""
     lines = [entry.tb_lineno for entry in _trace(error) if entry.tb_frame.f_code.co_filename == path]
     if isinstance(error, SyntaxError) and error.lineno:

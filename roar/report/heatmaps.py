@@ -11,7 +11,7 @@ from roar.errors import ExperimentError
 from roar.pipeline import plan, rank, train
 from roar.pipeline.ranking import spectrum
 from roar.report.files import FOLDER
-from roar.store.shards import read_ranks
+from roar.report.some_images import degraded_steps, stored_ranks
 from roar.store.store import Store
 
 if TYPE_CHECKING:
@@ -91,30 +91,21 @@ def network_of(store: Store, model: Model) -> tuple[nn.Module, Normalisation]:
 def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
              thresholds: Sequence[float]) -> list[Column]:
     """One network's column of each image's strip."""
-    import torch
-
     from roar.analysis.heatmaps import Column
-    from roar.datasets import channel_mean
-    from roar.datasets.degradation import degrade
-    from roar.datasets.fills.base import FillContext
     from roar.estimators.maps import maps
+    from roar.pipeline.images import statistics
 
     source, experiment = session.source, session.experiment
     images, labels, indices = source.test.decode(where), source.test.labels[where], source.test.indices[where]
-    mean = channel_mean(source.train.images)
+    mean = statistics(session)[0]
     network, normalisation = network_of(session.store, model)
     spectra = {name: spectrum(session, ranking.of) for name in _surrogates(session)
                if (ranking := plan.ranking(experiment, source, name, model, weights)).of is not None}
     found = maps(network, images, labels, indices, normalisation, session.estimators, experiment.estimators,
                  experiment.seed, "test", mean, truth=source.test.truth(where) if source.test.truth else None,
                  spectra=spectra)
-    context = FillContext(torch.from_numpy(mean), experiment.seed, "test", torch.from_numpy(indices))
-    left: dict[str, np.ndarray] = {}
-    for name in session.estimators:
-        ranks = torch.from_numpy(_ranks(session, model, weights, name, where))
-        steps = [degrade(torch.from_numpy(images), ranks, t, experiment.degrade.fixed_modes[0], experiment.degrade.fill,
-                         context).numpy() for t in thresholds]
-        left[name] = np.stack(steps, axis=1).transpose(0, 1, 3, 4, 2) if steps else np.empty((len(where), 0))
+    left = {name: degraded_steps(session, where, _ranks(session, model, weights, name, where), thresholds)
+            for name in session.estimators}
     classes = found.probabilities.argmax(1)
     return [Column(model.title,
                    f"{source.class_names[classes[i]]} {100 * found.probabilities[i, classes[i]]:.0f} %",
@@ -131,18 +122,17 @@ def _surrogates(session: Session) -> list[str]:
 
 def _ranks(session: Session, model: Model, weights: str, name: str, where: np.ndarray) -> np.ndarray:
     """The ranks of some test images: those in the store, which a retrained network saw, or else made now."""
-    from roar.datasets import channel_mean
     from roar.estimators import rank_images
+    from roar.pipeline.images import statistics
 
-    folder = f"{plan.ranking(session.experiment, session.source, name, model, weights).folder}/test"
-    if session.store.manifest(folder) is not None:
-        kept: np.ndarray = read_ranks(session.store, folder)[where]
-        return kept
+    ranking = plan.ranking(session.experiment, session.source, name, model, weights)
+    if session.store.manifest(f"{ranking.folder}/test") is not None:
+        return stored_ranks(session, ranking, where)
     network, normalisation = network_of(session.store, model)
     test, experiment = session.source.test, session.experiment
     found = rank_images(network, test.decode(where), test.labels[where], test.indices[where], normalisation, [name],
                         experiment.estimators, experiment.seed, "test",
-                        channel_mean=channel_mean(session.source.train.images),
+                        channel_mean=statistics(session)[0],
                         num_classes=session.source.num_classes, truth=test.truth(where) if test.truth else None)
     ranks: np.ndarray = found[name].ranks
     return ranks

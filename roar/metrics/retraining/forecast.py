@@ -12,6 +12,7 @@ from roar.pipeline import plan
 from roar.pipeline.plan import SPLITS
 from roar.pipeline.ranking import shards_of
 from roar.pipeline.session import Session
+from roar.pipeline.training import check_trainable
 from roar.recipes import Recipe
 
 _RESULT_BYTES = 1_500  # of one result
@@ -40,7 +41,12 @@ class Forecast:
 
 
 def overview(session: Session) -> Overview:
-    """What the experiment needs in all, without making anything."""
+    """What the experiment needs in all, without making anything.
+
+    Raises:
+        UsageError: there is a test split alone.
+    """
+    check_trainable(session, "Retraining")
     experiment, models = session.experiment, len(session.models)
     names = jobs_plan.retrained(experiment, session.estimators)
     shared = [name for name in names if plan.is_shared(name)]

@@ -14,7 +14,7 @@ from roar.pipeline.plan import SPLITS, Ranking
 from roar.pipeline.ranking import artefacts_of, rank, weights_loaders
 from roar.pipeline.running import execute, running
 from roar.pipeline.session import Session, asked_for, keep_plan
-from roar.pipeline.training import train
+from roar.pipeline.training import check_trainable, train
 from roar.store.compaction import compact
 from roar.store.results import finished_jobs
 
@@ -28,7 +28,9 @@ def retrain(session: Session) -> list[Job]:
     Raises:
         ExperimentError: images stream, and their recipe has no window or a chain needs them in memory.
         ModelError: a network has no head, and that is to be trained.
+        UsageError: there is a test split alone.
     """
+    check_trainable(session, "Retraining")
     check_window(session, [session.experiment.retrain.resolve(session.source.label)], "retrain")
     _check_chains(session)
     _check_heads(session)
