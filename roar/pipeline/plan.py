@@ -180,8 +180,8 @@ def check_splits(source: Source, names: Sequence[str]) -> None:
 
     for name in names:
         if "train" not in source.splits and find(name).family == SURROGATE:
-            raise UsageError(f"'{name}' has the spectrum of a training split's rankings, and '{source.name}' has a test "
-                             "split alone; leave it out, or take a source with both.")
+            raise UsageError(f"'{name}' has the spectrum of a training split's rankings, and '{source.name}' has a "
+                             "test split alone; leave it out, or take a source with both.")
 
 
 def check_truth(source: Source, names: Sequence[str]) -> None:

@@ -78,7 +78,8 @@ class Items:
             raise SourceError(f"An image is the same whenever it is read, and image {position} of '{self.split}' is "
                               "not; leave random augmentation out of the data set (roar augments by its recipe), or "
                               "put the files back.")
-        self.labels[position], self.hashes[position], self.read[position] = label, found, True
+        if not self.read[position]:  # all that a worker asks for was read before, and its arrays are read-only
+            self.labels[position], self.hashes[position], self.read[position] = label, found, True
 
 
 @dataclass(frozen=True, eq=False)
