@@ -115,8 +115,8 @@ def _array(value: Any, what: str) -> np.ndarray:
         return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise SourceError(f"Images and labels are arrays, and of {what} NumPy makes none ({reason}); give an array or a "
-                          "tensor.") from None
+        raise SourceError(f"Images and labels are arrays, and of {what} NumPy makes none ({reason}); give an array or "
+                          "a tensor.") from None
 
 
 def _eight_bits(array: np.ndarray, what: str) -> np.ndarray:
