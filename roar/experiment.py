@@ -57,7 +57,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 class SourceSettings(Settings):
     """``[source]``: which images."""
 
-    name: Annotated[str, Flag("--source", "digits, cifar10, ..., parquet:PATH or folder:PATH.")] = "digits"
+    name: Annotated[str, Flag(
+        "--source", "digits, cifar10, ..., parquet:PATH, folder:PATH or FILE.py:function.")] = "digits"
     root: Annotated[str | None, Flag("--root", "Folder that torchvision's data sets are downloaded to.")] = None
     limit_train: Annotated[Count | None, Flag(
         "--limit-train", "Use this many training images, every class in proportion.")] = None
@@ -330,13 +331,12 @@ def load_experiment(path: Path | None, overrides: Mapping[str, Any] | None = Non
 def portable(experiment: Experiment, estimators: Iterable[str]) -> dict[str, Any]:
     """The settings as JSON that asks for the same from any directory; where it runs and is kept are left out.
 
+    The name of the source stays as it is, since its kind alone knows what is a path in it.
+
     ``estimators`` are the spellings of what groups and aliases stand for, with the absolute paths of files.
     """
     tables = experiment.model_dump(mode="json", exclude={"compute", "store"})
     tables["estimators"]["names"] = list(estimators)
-    kind, colon, place = tables["source"]["name"].partition(":")
-    if colon and kind in ("parquet", "folder"):
-        tables["source"]["name"] = f"{kind}:{_absolute(place)}"
     tables["source"]["root"] = _absolute(tables["source"]["root"])
     for model in tables["model"]:
         model["weights"] = _absolute(model["weights"])

@@ -35,6 +35,12 @@ def weights_path() -> Path:
 
 
 @pytest.fixture(scope="session")
+def imagenet() -> tuple[Path, Path]:
+    """The folder of a thousand photographs of ImageNet, a test split alone, and the weights of EfficientNet-Lite0."""
+    return _real_data("imagenet-samples"), _real_data("weights/imagenet-efficientnet-lite0.safetensors")
+
+
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store of a small run that nothing happened to; see ``roar_processes.TOML``."""
     from roar_processes import finish, start

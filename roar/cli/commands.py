@@ -297,10 +297,13 @@ def list_estimators(
 
 @listing.command("sources")
 def list_sources() -> None:
-    """Every source of images and how it is spelled."""
-    from roar.datasets import source_kinds
+    """Every source of images and how it is spelled; besides, `FILE.py:function` and `package.module:function`."""
+    from roar.datasets import SOURCES, source_kinds
 
-    print_rows(["source", "images"], [[kind.spelling, kind.description] for kind in source_kinds()])
+    print_rows(["source", "images"], [
+        *([kind.spelling, kind.description] for kind in source_kinds()),
+        *([point.name, f"{point.value} of {point.dist.name} {point.dist.version}" if point.dist else point.value]
+          for point in SOURCES.installed().values())])
 
 
 @listing.command("models")

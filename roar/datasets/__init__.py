@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from roar.datasets.source import Source, SourceKind, Split, open_source, source_kinds
+from roar.datasets.adapters.arrays import arrays
+from roar.datasets.registry import SOURCES, SourceKind, anywhere, open_source, source, source_kinds
+from roar.datasets.source import Source, Split
 from roar.datasets.statistics import Normalisation, channel_mean, normalisation
 
-__all__ = ["Normalisation", "Source", "SourceKind", "Split", "channel_mean", "normalisation", "open_source",
-           "source_kinds"]
+__all__ = ["SOURCES", "Normalisation", "Source", "SourceKind", "Split", "anywhere", "arrays", "channel_mean",
+           "normalisation", "open_source", "source", "source_kinds"]

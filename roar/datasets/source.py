@@ -1,15 +1,12 @@
-"""Labelled images by name: what a source is and how one is opened.
+"""What a source is: labelled images in a training and a test split, with limits and a fingerprint.
 
-A source is spelled ``KIND`` or ``KIND:ARGUMENT`` (``digits``, ``parquet:PATH``). Opening reads labels and
-what tells two sources apart; images are decoded when they are asked for. Each kind is one file of this
-package with one function ``(argument, root, image_size) -> WholeSource``; limits and the fingerprint are
-added here.
+Opening a source (:mod:`roar.datasets.registry`) reads labels and what tells two sources apart; images are decoded
+when they are asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import re
 from collections.abc import Callable
@@ -20,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from roar.datasets.limits import stratified
-from roar.errors import UnknownNameError, UsageError
+from roar.progress import Reporter, Silent
 
 FORMAT = 1  # raised whenever the same files would give other images or labels
 
@@ -75,12 +72,13 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A labelled image data set with a train and a test split.
+    """A labelled image data set.
 
     Attributes:
         name: as the user spelled it.
         label: short and safe for a path.
         class_names: K names; a label is a position in them.
+        train: empty where there is a test split alone.
         fingerprint: sha256, in hex, over everything that determines images and labels, limits included.
         notes: what is worth telling once; decoding may add to it.
     """
@@ -99,6 +97,33 @@ class Source:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that there are: train and test, or test alone."""
+        return ("train", "test") if len(self.train) else ("test",)
+
+    @property
+    def statistics_split(self) -> Split:
+        """The split that fill and normalisation are computed from: train, or test where it is alone."""
+        return self.train if len(self.train) else self.test
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a source is asked for, besides its name.
+
+    Attributes:
+        root: the folder of downloads; ``None``: ``~/.cache/roar``.
+        image_size: pixels that the shorter side is scaled to, before the centre is cropped; ``None``: as images are.
+        seed: the root seed.
+        reporter: shows how far a pass over the images is.
+    """
+
+    root: str | Path | None = None
+    image_size: int | None = None
+    seed: int = 0
+    reporter: Reporter = field(default_factory=Silent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,97 +145,26 @@ class WholeSplit:
 
 @dataclass(frozen=True, eq=False)
 class WholeSource:
-    """A source before limits, as each kind of source gives it."""
+    """A source before limits, as each kind of source gives it; ``train`` is ``None`` for a test split alone."""
 
     label: str
     class_names: tuple[str, ...]
     channels: int
     height: int
     width: int
-    train: WholeSplit
+    train: WholeSplit | None
     test: WholeSplit
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class SourceKind:
-    """One kind of source: how it is spelled and what it is."""
-
-    name: str
-    description: str
-    opener: str = field(repr=False)  # "module:function"
-    argument: str | None = None  # what follows the colon; None: nothing may
-    argument_required: bool = True
-
-    @property
-    def spelling(self) -> str:
-        if self.argument is None:
-            return self.name
-        return f"{self.name}:{self.argument}" if self.argument_required else f"{self.name}[:{self.argument}]"
-
-
-_TORCHVISION = "roar.datasets.sources.torchvision"
-_KINDS = {kind.name: kind for kind in (
-    SourceKind("digits", "scikit-learn's 1,797 handwritten digits, 1x8x8, 10 classes; offline",
-               "roar.datasets.sources.digits:open_digits"),
-    SourceKind("cifar10", "60,000 photographs, 3x32x32, 10 classes; downloaded",
-               f"{_TORCHVISION}:open_cifar10"),
-    SourceKind("cifar100", "60,000 photographs, 3x32x32, 100 classes; downloaded",
-               f"{_TORCHVISION}:open_cifar100"),
-    SourceKind("svhn", "99,289 house numbers, 3x32x32, 10 classes; downloaded", f"{_TORCHVISION}:open_svhn"),
-    SourceKind("fashion-mnist", "70,000 pieces of clothing, 1x28x28, 10 classes; downloaded",
-               f"{_TORCHVISION}:open_fashion_mnist"),
-    SourceKind("parquet", "Hugging Face's image layout: train-*.parquet and test-*.parquet",
-               "roar.datasets.sources.parquet:open_parquet", "PATH"),
-    SourceKind("folder", "pictures in train/CLASS/ and test/CLASS/ (or val/CLASS/)",
-               "roar.datasets.sources.folder:open_folder", "PATH"),
-    SourceKind("planted", "made images whose class lies in known pixels, e.g. planted:size=16,classes=4; offline",
-               "roar.datasets.sources.planted:open_planted", "OPTIONS", argument_required=False),
-    SourceKind("hooker-toy", "the 16-dimensional linear task of Hooker et al. 2019, 1x4x4, 2 classes; offline",
-               "roar.datasets.sources.hooker_toy:open_hooker_toy", "OPTIONS", argument_required=False),
-)}
-
-
-def source_kinds() -> list[SourceKind]:
-    """Every kind of source."""
-    return list(_KINDS.values())
-
-
-def open_source(name: str, *, root: str | Path | None = None, limit_train: int | None = None,
-                limit_test: int | None = None, image_size: int | None = None, seed: int = 0) -> Source:
-    """Open a source by name.
-
-    Args:
-        name: ``KIND`` or ``KIND:ARGUMENT``; see :func:`source_kinds`.
-        root: where downloads go; default ``$XDG_CACHE_HOME/roar``, else ``~/.cache/roar``.
-        limit_train: take this many training images, each class in proportion; more than there are: all.
-        limit_test: the same for test images.
-        image_size: scale the shorter side to this many pixels and crop the centre; default: as they are.
-        seed: the root seed; it decides which images limits take.
-
-    Raises:
-        UnknownNameError: there is no such kind of source.
-        UsageError: the spelling or a limit breaks a rule.
-        SourceError: images or labels are missing, broken or do not fit.
-    """
-    for what, value in (("limit_train", limit_train), ("limit_test", limit_test), ("image_size", image_size)):
-        if value is not None and value < 1:
-            raise UsageError(f"{what} = {value} is not at least 1; give a positive number or leave it out.")
-    word, colon, argument = name.partition(":")
-    if word not in _KINDS:
-        raise UnknownNameError("source", word, _KINDS, "Your own files are parquet:PATH or folder:PATH.")
-    kind = _KINDS[word]
-    if kind.argument is None and colon:
-        raise UsageError(f"The source '{word}' takes no argument such as '{argument}'; write '{word}'.")
-    if kind.argument is not None and kind.argument_required and not argument:
-        raise UsageError(f"The source '{word}' needs its {kind.argument}; write '{kind.spelling}'.")
-    module, function = kind.opener.split(":")
-    whole: WholeSource = getattr(importlib.import_module(module), function)(argument, root, image_size)
-    train = stratified(whole.train.labels, limit_train, seed, "limit-train")
-    test = stratified(whole.test.labels, limit_test, seed, "limit-test")
-    return Source(name, safe_label(whole.label), whole.class_names, whole.channels, whole.height, whole.width,
-                  _limited(whole.train, train), _limited(whole.test, test), _fingerprint(whole, train, test),
-                  whole.notes)
+def limited(whole: WholeSource, name: str, limits: tuple[int | None, int | None], seed: int) -> Source:
+    """A source with the images that limits leave of its train and test split, and the fingerprint of these."""
+    train = stratified(_labels(whole.train), limits[0], seed, "limit-train")
+    test = stratified(whole.test.labels, limits[1], seed, "limit-test")
+    shape = (whole.channels, whole.height, whole.width)
+    return Source(name, safe_label(whole.label), whole.class_names, *shape,
+                  Split(train, train, _Nothing(shape)) if whole.train is None else _limited(whole.train, train),
+                  _limited(whole.test, test), _fingerprint(whole, train, test), whole.notes)
 
 
 def safe_label(text: str) -> str:
@@ -233,6 +187,20 @@ class _Chosen:
         return self.function(self.indices[positions])
 
 
+@dataclass(frozen=True)
+class _Nothing:
+    """Decodes no images, ``[0, C, H, W]``."""
+
+    shape: tuple[int, int, int]
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        return np.empty((0, *self.shape), np.uint8)
+
+
+def _labels(split: WholeSplit | None) -> np.ndarray:
+    return np.empty(0, np.int64) if split is None else split.labels
+
+
 def _limited(whole: WholeSplit, chosen: np.ndarray) -> Split:
     return Split(whole.labels[chosen], chosen, _Chosen(whole.decode, chosen),
                  _Chosen(whole.truth, chosen) if whole.truth is not None else None)
@@ -243,6 +211,8 @@ def _fingerprint(whole: WholeSource, train: np.ndarray, test: np.ndarray) -> str
     head = {"format": FORMAT, "classes": whole.class_names, "shape": shape, "sizes": [len(train), len(test)]}
     digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
     for split, chosen in ((whole.train, train), (whole.test, test)):
+        if split is None:
+            continue
         digest.update(split.labels[chosen].astype("<i8").tobytes())
         digest.update(chosen.astype("<i8").tobytes())
         digest.update(split.digest(chosen))

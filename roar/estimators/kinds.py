@@ -193,7 +193,7 @@ class Oracle(Estimator):
         return True
 
     def check_source(self, source: Any, splits: Sequence[str]) -> None:
-        if source.train.truth is None or source.test.truth is None:
+        if any(getattr(source, split).truth is None for split in source.splits):
             raise UsageError(no_truth(self.name, f"'{source.name}'"))
 
     def rank(self, task: Task) -> RankedImages:
@@ -207,6 +207,11 @@ class Surrogate(Estimator):
 
     of: Explainer = field(kw_only=True)
     function: RankSpectrum = field(kw_only=True)
+
+    def check_source(self, source: Any, splits: Sequence[str]) -> None:
+        if "train" not in source.splits:
+            raise UsageError(f"'{self.name}' has the spectrum of a training split's rankings, and '{source.name}' has a "
+                             "test split alone; leave it out, or take a source with both.")
 
     def rank(self, task: Task) -> RankedImages:
         spectrum = checked_spectrum(task.batch.inputs, self, task.planes, task.pictures.shape)

@@ -28,7 +28,7 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Of the training split: what replaces a pixel, uint8 ``[C]``, and what normalises."""
+    """Of the training split, or of a test split alone: what replaces a pixel, uint8 ``[C]``, and what normalises."""
 
     mean: Tensor
     normalisation: Normalisation

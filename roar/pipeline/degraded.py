@@ -11,7 +11,7 @@ import numpy as np
 
 from roar.datasets import Source
 from roar.pipeline.images import statistics
-from roar.pipeline.plan import SPLITS, safe
+from roar.pipeline.plan import safe
 from roar.pipeline.ranking import artefacts_of, rank
 from roar.pipeline.session import Session, asked_for, keep_plan
 from roar.store.artefacts import MANIFEST, file_entry, key_of, manifest_bytes
@@ -26,7 +26,10 @@ IMAGES_PER_FILE = 10_000
 
 @asked_for("degrade")
 def degrade(session: Session) -> list[str]:
-    """The folders of the degraded data sets, one per ranking, mode and threshold, written where missing."""
+    """The folders of the degraded data sets, one per ranking, mode and threshold, written where missing.
+
+    Of a source with a test split alone, a data set holds that.
+    """
     settings, images = session.experiment.degrade, len(session.source.train) + len(session.source.test)
     rankings, cells = rank(session), {}
     for ranking in rankings:
@@ -58,7 +61,7 @@ def cell_folder(ranking_folder: str, mode: str, fill: str, threshold: float, ide
 def write_degraded(store: Store, source: Source, channel_mean: np.ndarray, ranking_folder: str, folder: str,
                    identity: dict[str, Any], mode: str, fill: Fill, threshold: float, root_seed: int,
                    tell: Callable[[int], None]) -> dict[str, Any]:
-    """Write both splits of one cell as lossless PNG in Parquet; returns the facts of its manifest.
+    """Write the splits of one cell as lossless PNG in Parquet; returns the facts of its manifest.
 
     The images are those that a retrained network sees, bit for bit. One file's are held at a time.
     """
@@ -69,7 +72,7 @@ def write_degraded(store: Store, source: Source, channel_mean: np.ndarray, ranki
 
     mean = torch.from_numpy(channel_mean)
     entries, facts = {}, {"mode": mode, "fill": fill.name, "threshold": threshold, "mean": mean.tolist()}
-    for split in SPLITS:
+    for split in source.splits:
         images = getattr(source, split)
         reader = RankReader(rank_folder(store, f"{ranking_folder}/{split}"), store.read_file)
         files = -(-len(images) // IMAGES_PER_FILE)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,8 +34,12 @@ TRIED = 4  # images
 
 @dataclass(frozen=True)
 class Objects:
-    """What a program gives in the place of names, each by the name that stands for it in the experiment."""
+    """What a program gives in the place of names, each by the name that stands for it in the experiment.
 
+    ``source`` is what :mod:`roar.datasets.adapters` takes; ``None``: the experiment names it.
+    """
+
+    source: Any = None
     estimators: Mapping[str, Estimator] = field(default_factory=dict)
     models: Mapping[str, Architecture] = field(default_factory=dict)
     regularizers: Mapping[str, Term] = field(default_factory=dict)

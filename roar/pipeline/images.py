@@ -34,7 +34,7 @@ def shared_images(session: Session) -> dict[str, Callable[[], Any]]:
     from roar.jobs.images import shared_images as shared
 
     streamed = streams(session)
-    for split in () if streamed else (session.source.train, session.source.test):
+    for split in () if streamed else (getattr(session.source, name) for name in session.source.splits):
         if not split.is_decoded:
             bar = session.reporter.begin("decode", len(split), "images")
             try:
@@ -94,11 +94,12 @@ def machine_memory() -> int:
 
 
 def statistics(session: Session) -> tuple[np.ndarray, Normalisation]:
-    """The training split's channel mean in 8-bit units, uint8 ``[C]``, and what normalises.
+    """The training split's channel mean in 8-bit units, uint8 ``[C]``, and what normalises; where there is a test split
+    alone, of that.
 
     Both follow exactly from a histogram. Where images stream it costs a pass over them, so it is kept in the store.
     """
-    split = session.source.train
+    split = session.source.statistics_split
     if not streams(session) or split.is_decoded:
         return channel_mean(split.images), normalisation(split.images)
     path = f"statistics/{session.source.label}-{session.source.fingerprint[:10]}.json"

@@ -30,6 +30,8 @@ def rank(session: Session, splits: Sequence[str] = SPLITS,
          estimators: Sequence[Estimator] | None = None) -> list[Ranking]:
     """Every ranking of the experiment, made where it is missing; what retrains nothing needs the test split alone.
 
+    Of a source with a test split alone, that is ranked.
+
     A surrogate is ranked after the estimator whose spectrum it has, which is ranked on both splits though it was not
     asked for: the spectrum is always that of the training split, and does not depend on what was asked for before.
 
@@ -41,6 +43,7 @@ def rank(session: Session, splits: Sequence[str] = SPLITS,
         EstimatorError: scores could not be ranked; no shard of that estimator's batch is left behind.
     """
     estimators = session.estimators if estimators is None else estimators
+    splits = [split for split in splits if split in session.source.splits]
     plan.check_estimators(estimators, session.source, session.models, splits)
     rankings = rankings_of(session, estimators)
     keep_plan(session, "rank", artefacts_of(session, rankings))
@@ -95,13 +98,14 @@ def rankings_of(session: Session, estimators: Sequence[Estimator]) -> list[Ranki
     return list(found.values())
 
 
-def artefacts_of(session: Session, rankings: Sequence[Ranking], splits: Sequence[str] = SPLITS) -> list[str]:
+def artefacts_of(session: Session, rankings: Sequence[Ranking]) -> list[str]:
     """The folders of the models and of their rankings."""
     every = dict.fromkeys(r.folder for ranking in rankings for r in (ranking, ranking.of) if r is not None)
-    return [*(model.folder for model in session.models), *(f"{folder}/{split}" for folder in every for split in splits)]
+    return [*(model.folder for model in session.models),
+            *(f"{folder}/{split}" for folder in every for split in session.source.splits)]
 
 
-def _ranked(store: Store, ranking: Ranking, splits: Sequence[str] = SPLITS) -> bool:
+def _ranked(store: Store, ranking: Ranking, splits: Sequence[str]) -> bool:
     return all(store.manifest(f"{ranking.folder}/{split}") is not None for split in splits)
 
 
@@ -115,7 +119,8 @@ def ranked_estimators(session: Session) -> tuple[Estimator, ...]:
     for estimator in [*ESTIMATORS.resolve(ESTIMATORS.names()), *_with_parameter(session)]:
         rankings = [plan.ranking(session.experiment, session.source, estimator, model, manifest["facts"]["weights"])
                     for model, manifest in zip(session.models, manifests, strict=True) if manifest is not None]
-        if len(rankings) == len(session.models) and all(_ranked(session.store, r) for r in rankings):
+        if len(rankings) == len(session.models) and all(
+                _ranked(session.store, r, session.source.splits) for r in rankings):
             found.append(estimator)
     return tuple(found)
 

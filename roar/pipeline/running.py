@@ -11,7 +11,7 @@ from typing import Any
 from roar.errors import FailureError, StoreError
 from roar.jobs.executor import run as run_stage
 from roar.jobs.stage import Outcome, Stage, Task
-from roar.pipeline.session import Session
+from roar.pipeline.session import Session, tell_notes
 from roar.progress import Bar
 from roar.registry import load
 from roar.store.claims import is_claimed
@@ -129,9 +129,3 @@ def running(session: Session, title: str, total: float, unit: str) -> Iterator[S
     finally:
         session.reporter.end(bar)
         tell_notes(session)
-
-
-def tell_notes(session: Session) -> None:
-    """What the source has to tell, once."""
-    while session.source.notes:
-        session.reporter.say(session.source.notes.pop(0))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
-from roar.datasets import Source, open_source
+from roar.datasets import Source, anywhere, open_source
 from roar.estimators import Estimator
 from roar.experiment import Experiment, portable
 from roar.jobs.network import Network
@@ -67,8 +67,9 @@ def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Ses
     named = door.look_up(experiment, objects)
     settings = experiment.source
     store = open_store(experiment.store)
-    source = open_source(settings.name, root=settings.root, limit_train=settings.limit_train,
-                         limit_test=settings.limit_test, image_size=settings.image_size, seed=experiment.seed)
+    source = open_source(settings.name if objects.source is None else objects.source, root=settings.root,
+                         limit_train=settings.limit_train, limit_test=settings.limit_test,
+                         image_size=settings.image_size, seed=experiment.seed, reporter=reporter)
     named.fill.check_channels(source.channels)
     networks = [door.network_of(source, *model) for model in named.models]
     given = [door.given_weights(model, architecture, network) for model, (architecture, _), network in
@@ -79,8 +80,15 @@ def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Ses
                       named.retrainer and door.network_of(source, *named.retrainer), reporter)
     for note in dict.fromkeys(note for estimator in named.estimators for note in estimator.notes):
         reporter.say(note)
+    tell_notes(session)
     _try(session)
     return session
+
+
+def tell_notes(session: Session) -> None:
+    """What the source has to tell, once."""
+    while session.source.notes:
+        session.reporter.say(session.source.notes.pop(0))
 
 
 def _try(session: Session) -> None:
@@ -124,6 +132,7 @@ def keep_plan(session: Session, stage: str, artefacts: Sequence[str] = (),
     """Keep what is asked for and what it makes, so that `roar status` can tell what is missing without the source."""
     if session.stage == stage:
         asked = portable(session.experiment, [estimator.spelling for estimator in session.estimators])
+        asked["source"]["name"] = anywhere(session.source.name)
         cells = {key: [row[column] for column in JOB] for key, row in rows.items()}
         source = session.source
         write_plan(session.store, Plan(stage, source.name, source.fingerprint, source.class_names, asked,

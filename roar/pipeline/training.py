@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from roar.errors import ModelError
+from roar.errors import ModelError, UsageError
 from roar.jobs.stage import Task
 from roar.pipeline.images import check_window, shared_images
 from roar.pipeline.plan import Given, Model
@@ -24,6 +24,7 @@ def train(session: Session) -> list[dict[str, Any]]:
 
     Raises:
         ModelError: a network could not be trained or its weights do not fit.
+        UsageError: a network is to be trained and there is a test split alone.
     """
     keep_plan(session, "train", [model.folder for model in session.models])
     return train_missing(session, session.models)
@@ -34,6 +35,9 @@ def train_missing(session: Session, models: Sequence[Model], title: str = "train
     """The manifests of some models, trained where they are missing; ``shuffled``: on labels in a random order."""
     store, experiment = session.store, session.experiment
     missing = [model for model in models if store.manifest(model.folder) is None]
+    for model in missing:
+        if model.settings.weights is None:
+            check_training_split(session, f"Training {model.title}", "; give its weights (--weights), or ")
     if missing:
         from roar.jobs.train_model import TrainModel
 
@@ -48,6 +52,17 @@ def train_missing(session: Session, models: Sequence[Model], title: str = "train
              lambda tasks: {**shared_images(session), **_given(missing)}, ModelError, _training_threads(session))
     manifests = [store.manifest(model.folder) for model in models]
     return [manifest for manifest in manifests if manifest is not None]
+
+
+def check_training_split(session: Session, what: str, remedy: str = "; ") -> None:
+    """Refuse what trains networks where there is a test split alone.
+
+    Raises:
+        UsageError: there is no training split.
+    """
+    if "train" not in session.source.splits:
+        raise UsageError(f"{what} needs a training split, and '{session.source.name}' has a test split alone{remedy}"
+                         "take a source with both.")
 
 
 def _training_threads(session: Session) -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from roar.pipeline import Session
 
-SAMPLE = 2_000  # training images that the colours are taken from
+SAMPLE = 2_000  # images that the colours are taken from
 NOTE = "gradient ascent in a decorrelated Fourier basis with jitter and scaling (Olah et al. 2017)"
 
 
@@ -44,7 +44,8 @@ def activate(session: Session, layers: Sequence[str], units: Sequence[int], step
 
     train(session)
     source = session.source
-    images = source.train.decode(np.arange(min(SAMPLE, len(source.train))))
+    split = source.statistics_split
+    images = split.decode(np.arange(min(SAMPLE, len(split))))
     mixing = colour_mixing(torch.from_numpy(images))
     written: list[str] = []
     for name in dict.fromkeys(model.network.name for model in session.models):

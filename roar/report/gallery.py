@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roar.store.shards import RankReader, rank_folder
+from roar.report.some_images import degraded_steps, stored_ranks
 from roar.store.store import Store
 
 if TYPE_CHECKING:
@@ -20,29 +20,18 @@ FILE = "reports/gallery.npz"
 
 def make_gallery(session: Session, rankings: list[Ranking]) -> Gallery:
     """The first test image of the first class and of the middle one, at every threshold, for every estimator."""
-    import torch
-
     from roar.analysis.gallery import Gallery, GalleryRow
-    from roar.datasets.degradation import degrade
-    from roar.datasets.fills.base import FillContext
-    from roar.pipeline.images import statistics
 
-    source, settings = session.source, session.experiment.degrade
-    mean = torch.from_numpy(statistics(session)[0])
+    source = session.source
     wanted = sorted({0, source.num_classes // 2})
     positions = np.array([int(np.flatnonzero(source.test.labels == label)[0]) for label in wanted
                           if (source.test.labels == label).any()])
-    images = torch.from_numpy(source.test.decode(positions))
-    context = FillContext(mean, session.experiment.seed, "test", torch.from_numpy(source.test.indices[positions]))
-    thresholds = tuple(sorted({0.0, *settings.thresholds}))
+    thresholds = tuple(sorted({0.0, *session.experiment.degrade.thresholds}))
     rows = []
     for ranking in rankings:
-        reader = RankReader(rank_folder(session.store, f"{ranking.folder}/test"), session.store.read_file)
-        ranks = torch.from_numpy(reader(positions, source.test.indices[positions]))
-        steps = [degrade(images, ranks, t, settings.fixed_modes[0], session.fill, context).numpy() for t in thresholds]
-        for number, position in enumerate(positions):
-            strip = np.stack([step[number].transpose(1, 2, 0) for step in steps])
-            rows.append(GalleryRow(ranking.estimator, source.class_names[source.test.labels[position]], strip))
+        steps = degraded_steps(session, positions, stored_ranks(session, ranking, positions), thresholds)
+        rows += [GalleryRow(ranking.estimator, source.class_names[source.test.labels[position]], strip)
+                 for position, strip in zip(positions, steps, strict=True)]
     return Gallery(thresholds, tuple(rows))
 
 

@@ -11,7 +11,7 @@ from roar.errors import ExperimentError
 from roar.pipeline import plan, rank, train
 from roar.pipeline.ranking import spectrum
 from roar.report.files import FOLDER
-from roar.store.shards import read_ranks
+from roar.report.some_images import degraded_steps, stored_ranks
 from roar.store.store import Store
 
 if TYPE_CHECKING:
@@ -89,18 +89,14 @@ def network_of(store: Store, model: Model) -> tuple[nn.Module, Normalisation]:
 def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
              thresholds: Sequence[float]) -> list[Column]:
     """One network's column of each image's strip."""
-    import torch
-
     from roar.analysis.heatmaps import Column
-    from roar.datasets import channel_mean
-    from roar.datasets.degradation import degrade
-    from roar.datasets.fills.base import FillContext
     from roar.estimators import Batch, Explained
     from roar.estimators.maps import maps
+    from roar.pipeline.images import statistics
 
     source, experiment = session.source, session.experiment
     images, labels, indices = source.test.decode(where), source.test.labels[where], source.test.indices[where]
-    mean = channel_mean(source.train.images)
+    mean = statistics(session)[0]
     network, normalisation = network_of(session.store, model)
     shown = [estimator for estimator in session.estimators if plan.ranks_model(estimator, model)]
     inputs = {**_maps(shown, source, where), **{
@@ -108,13 +104,8 @@ def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
         if (ranking := plan.ranking(experiment, source, estimator, model, weights)).of is not None}}
     found = maps(shown, Batch(images, labels, indices, "test", experiment.seed, _truth(source, where), inputs),
                  Explained(network, normalisation, channel_mean=mean), experiment.estimators)
-    context = FillContext(torch.from_numpy(mean), experiment.seed, "test", torch.from_numpy(indices))
-    left: dict[str, np.ndarray] = {}
-    for estimator in shown:
-        ranks = torch.from_numpy(_ranks(session, model, weights, estimator, where))
-        steps = [degrade(torch.from_numpy(images), ranks, t, experiment.degrade.fixed_modes[0], session.fill,
-                         context).numpy() for t in thresholds]
-        left[estimator.name] = np.stack(steps, axis=1).transpose(0, 1, 3, 4, 2) if steps else np.empty((len(where), 0))
+    left = {estimator.name: degraded_steps(session, where, _ranks(session, model, weights, estimator, where), thresholds)
+            for estimator in shown}
     classes = found.probabilities.argmax(1)
     return [Column(model.title,
                    f"{source.class_names[classes[i]]} {100 * found.probabilities[i, classes[i]]:.0f} %",
@@ -141,19 +132,17 @@ def _maps(estimators: Sequence[Estimator], source: Source, where: np.ndarray) ->
 
 def _ranks(session: Session, model: Model, weights: str, estimator: Estimator, where: np.ndarray) -> np.ndarray:
     """The ranks of some test images: those in the store, which a retrained network saw, or else made now."""
-    from roar.datasets import channel_mean
     from roar.estimators import Batch, Explained, rank_images
+    from roar.pipeline.images import statistics
 
-    folder = f"{plan.ranking(session.experiment, session.source, estimator, model, weights).folder}/test"
-    if session.store.manifest(folder) is not None:
-        kept: np.ndarray = read_ranks(session.store, folder)[where]
-        return kept
+    ranking = plan.ranking(session.experiment, session.source, estimator, model, weights)
+    if session.store.manifest(f"{ranking.folder}/test") is not None:
+        return stored_ranks(session, ranking, where)
     network, normalisation = network_of(session.store, model)
     source, test, experiment = session.source, session.source.test, session.experiment
     found = rank_images(
         [estimator], Batch(test.decode(where), test.labels[where], test.indices[where], "test", experiment.seed,
                            _truth(source, where), _maps([estimator], source, where)),
-        Explained(network, normalisation, source.num_classes, channel_mean(source.train.images)),
-        experiment.estimators)
+        Explained(network, normalisation, source.num_classes, statistics(session)[0]), experiment.estimators)
     ranks: np.ndarray = found[estimator.name].ranks
     return ranks

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "roar"
 
 # Who may import whom, folder by folder; a file at the top of roar/ is a folder of its own. There are no exceptions.
-GROUND = {"errors", "settings", "recipes", "experiment", "plugins", "registry", "seeds"}
+GROUND = {"errors", "progress", "settings", "recipes", "experiment", "plugins", "registry", "seeds"}
 ARROWS = {
     "errors": set(),
     "progress": {"errors"},
@@ -29,11 +29,11 @@ ARROWS = {
     "estimators": GROUND,
     "analysis": GROUND,
     "jobs": GROUND | {"store", "datasets", "models", "estimators"},
-    "pipeline": GROUND | {"progress", "store", "datasets", "models", "estimators", "jobs"},
-    "metrics": GROUND | {"progress", "store", "datasets", "models", "estimators", "jobs", "pipeline", "analysis"},
-    "report": GROUND | {"progress", "store", "datasets", "models", "estimators", "jobs", "pipeline", "analysis",
+    "pipeline": GROUND | {"store", "datasets", "models", "estimators", "jobs"},
+    "metrics": GROUND | {"store", "datasets", "models", "estimators", "jobs", "pipeline", "analysis"},
+    "report": GROUND | {"store", "datasets", "models", "estimators", "jobs", "pipeline", "analysis",
                         "metrics"},
-    "audit": GROUND | {"progress", "store", "pipeline", "analysis", "metrics", "report"},
+    "audit": GROUND | {"store", "pipeline", "analysis", "metrics", "report"},
 }
 ARROWS["study"] = ARROWS["testing"] = ARROWS["cli"] = {*GROUND, *ARROWS}
 ARROWS["__main__"] = {"cli"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from roar.metrics.retraining.tasks import retrain
 from roar.models import create
 from roar.models.activation import colour_mixing, first_filters, layer_names, most_exciting, moved, painted
 from roar.pipeline import Session
+from roar.report.gallery import make_gallery
 from roar.report.heatmaps import first_of_each_class, strips
 from roar.report.view import Results
-from roar.store.shards import read_ranks
+from roar.store.shards import read_ranks, shard_name
+from roar.store.store import Store
 
 SMALL: dict[str, Any] = {
     "source": {"limit_train": 200, "limit_test": 60},
@@ -135,6 +138,35 @@ def test_what_is_not_ranked_is_shown_all_the_same(tmp_path: Path, session: Sessi
     for there, here in zip(strips(session, [3])[3].columns, unranked.columns, strict=True):
         for name in ("gradient", "random", "sobel"):
             assert np.array_equal(there.degraded[name], here.degraded[name])
+
+
+def test_only_what_the_images_need_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where images stream, the training split is not decoded, and of the rankings the shards of the images are read."""
+    streamed = {"source": {"limit_train": 60, "limit_test": 60}, "model": [{}],
+                "estimators": {"names": ["gradient", "random"], "shard_size": 10}, "train": {"epochs": 1, "window": 40},
+                "retrain": {"seeds": 1, "epochs": 1, "window": 40}, "store": str(tmp_path / "store")}
+    session = pipeline.prepare(load_experiment(None, {**SMALL, **streamed, "compute": {
+        "executor": "serial", "image_budget": 1e-6}}))
+    rankings, reads = pipeline.rank(session), []
+    honest, decoded = Store.read_file, []
+    monkeypatch.setattr(Store, "read_file", lambda store, folder, name: (
+        reads.append(f"{folder}/{name}") if folder.startswith("rankings/") else None, honest(store, folder, name))[1])
+    test = session.source.test
+    session.source = replace(session.source, test=replace(test, decode=lambda where: (
+        decoded.append(len(where)), test.decode(where))[1]))
+    shown = strips(session, [35, 3, 31])
+    assert reads == [f"{ranking.folder}/test/{shard_name(number)}" for ranking in rankings for number in (0, 3)]
+    assert set(decoded) == {3}
+    gallery = make_gallery(session, rankings)
+    assert set(decoded) == {2, 3}
+    assert not session.source.train.is_decoded
+    assert not session.source.test.is_decoded
+    whole = pipeline.prepare(load_experiment(None, {**SMALL, **streamed}))
+    for position, strip in strips(whole, [3, 31, 35]).items():
+        for name in ("gradient", "random"):
+            assert np.array_equal(strip.columns[0].degraded[name], shown[position].columns[0].degraded[name])
+    assert all(np.array_equal(row.images, other.images)
+               for row, other in zip(gallery.rows, make_gallery(whole, rankings).rows, strict=True))
 
 
 def test_the_default_images_are_the_first_of_each_class(session: Session) -> None:

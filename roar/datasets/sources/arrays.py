@@ -36,12 +36,13 @@ class _Digest:
 def array_split(images: np.ndarray, labels: np.ndarray, image_size: int | None) -> WholeSplit:
     """A split from images uint8 ``[N, C, H, W]``, C = 1 or 3, and labels ``[N]``."""
     if image_size is not None and images.shape[2:] != (image_size, image_size):
-        images = np.stack([_resized(image, image_size) for image in images])
+        images = np.stack([resized(image, image_size) for image in images])
     images = np.ascontiguousarray(images)
     return WholeSplit(np.asarray(labels, dtype=np.int64), _Decode(images), _Digest(images))
 
 
-def _resized(image: np.ndarray, size: int) -> np.ndarray:
+def resized(image: np.ndarray, size: int) -> np.ndarray:
+    """An image uint8 ``[C, H, W]`` with its shorter side scaled to ``size`` pixels and its centre cropped."""
     picture = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
     pixels = np.asarray(fit(picture, size))
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from roar.datasets.limits import stratified
+from roar.datasets.registry import source_kind
 from roar.datasets.source import WholeSource
 from roar.datasets.sources.arrays import array_split
 
 TEST_IMAGES = 360
 
 
+@source_kind("digits", "scikit-learn's 1,797 handwritten digits, 1x8x8, 10 classes; offline")
 def open_digits(argument: str, root: str | Path | None, image_size: int | None) -> WholeSource:
     """A fifth of every class is the test split; the division is fixed. Values 0..16 become 0..255."""
     from sklearn.datasets import load_digits

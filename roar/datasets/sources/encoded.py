@@ -26,19 +26,21 @@ class EncodedSplit:
     digest: Callable[[np.ndarray], bytes]
 
 
-def encoded_source(label: str, spelling: str, class_names: tuple[str, ...], train: EncodedSplit,
+def encoded_source(label: str, spelling: str, class_names: tuple[str, ...], train: EncodedSplit | None,
                    test: EncodedSplit, image_size: int | None) -> WholeSource:
-    """A source from the pictures of its two splits.
+    """A source from the pictures of its splits; ``train`` is ``None`` for a test split alone.
 
     Raises:
         SourceError: sizes differ and no size to scale to is given, or a picture is broken.
     """
-    frame = _find_frame((train, test), image_size, spelling)
+    frame = _find_frame([split for split in (train, test) if split is not None], image_size, spelling)
     notes: list[str] = []
-    splits = [WholeSplit(split.labels, _Decode(split.read, frame, _GreyNote(name, notes)), split.digest)
-              for name, split in (("training", train), ("test", test))]
+
+    def whole(name: str, split: EncodedSplit) -> WholeSplit:
+        return WholeSplit(split.labels, _Decode(split.read, frame, GreyNote(name, notes)), split.digest)
+
     return WholeSource(label, class_names, frame.channels, frame.height, frame.width,
-                       splits[0], splits[1], notes)
+                       None if train is None else whole("training", train), whole("test", test), notes)
 
 
 def _find_frame(splits: Sequence[EncodedSplit], image_size: int | None, spelling: str) -> Frame:
@@ -77,7 +79,7 @@ class _Decode:
 
     read: Read
     frame: Frame
-    note: _GreyNote
+    note: GreyNote
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         positions = np.asarray(positions, dtype=np.int64)
@@ -92,7 +94,7 @@ class _Decode:
 
 
 @dataclass(eq=False)
-class _GreyNote:
+class GreyNote:
     """Keeps one line among a source's notes: how many grey pictures of a split became colour so far."""
 
     split: str

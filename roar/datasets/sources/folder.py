@@ -1,4 +1,7 @@
-"""Pictures in folders, as torchvision's ImageFolder has them: ``train/CLASS/*`` and ``test/CLASS/*``."""
+"""Pictures in folders, as torchvision's ImageFolder has them: ``train/CLASS/*`` and ``test/CLASS/*``.
+
+Where there is no folder ``train``, there is a test split alone.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from roar.datasets.registry import source_kind
 from roar.datasets.source import WholeSource
 from roar.datasets.sources.encoded import EncodedSplit, encoded_source
 from roar.datasets.sources.pictures import Encoded, reading
@@ -21,6 +25,8 @@ READ_ALL = 20_000  # a larger split is told apart by its files' names, sizes and
 SAMPLE = 1_000
 
 
+@source_kind("folder", "pictures in train/CLASS/ and test/CLASS/ (or val/CLASS/), or in test/CLASS/ alone", "PATH",
+             is_path=True)
 def open_folder(argument: str, root: str | Path | None, image_size: int | None) -> WholeSource:
     """Open a folder of pictures. Classes are sorted by name; files are looked for at any depth below them.
 
@@ -31,19 +37,20 @@ def open_folder(argument: str, root: str | Path | None, image_size: int | None) 
         folder = Path(argument).expanduser().absolute()
         if not folder.is_dir():
             raise SourceError(f"There is no folder '{argument}'; give the folder that holds train/ and test/.")
-        train = _find_split(folder, ("train",))
-        test = _find_split(folder, TEST_NAMES)
-        class_names, other = _classes(train), _classes(test)
+        train, test = _find_split(folder, ("train",)), _find_split(folder, TEST_NAMES)
+        if test is None:
+            raise _no_split(folder, ("train",) if train is None else TEST_NAMES)
+        class_names, other = _classes(train or test), _classes(test)
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: of whom ~ is the home nobody knows
         raise SourceError(f"'{argument}' cannot be read ({error}); give the folder that holds train/ and test/."
                           ) from None
     if class_names != other:
         differing = sorted(set(class_names) ^ set(other))[0]
-        here, there = (train, test) if differing in class_names else (test, train)
+        here, there = (train or test, test) if differing in class_names else (test, train)
         raise SourceError(f"Both splits have the same classes, but '{differing}' is in '{here}' and not in "
                           f"'{there}'; add or remove that folder.")
-    return encoded_source(folder.name, f"folder:{argument}", class_names, _split(train, class_names),
-                          _split(test, class_names), image_size)
+    return encoded_source(folder.name, f"folder:{argument}", class_names,
+                          None if train is None else _split(train, class_names), _split(test, class_names), image_size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +80,13 @@ class _Files:
         return sha256.digest()
 
 
-def _find_split(folder: Path, names: Sequence[str]) -> Path:
-    for name in names:
-        if (folder / name).is_dir():
-            return folder / name
+def _find_split(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_dir()), None)
+
+
+def _no_split(folder: Path, names: Sequence[str]) -> SourceError:
     wanted = " or ".join(f"'{name}'" for name in names)
-    raise SourceError(f"'{folder}' has no folder {wanted}; put the pictures in train/CLASS/ and test/CLASS/.")
+    return SourceError(f"'{folder}' has no folder {wanted}; put the pictures in train/CLASS/ and test/CLASS/.")
 
 
 def _classes(split: Path) -> tuple[str, ...]:

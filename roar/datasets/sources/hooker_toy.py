@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from roar.datasets.registry import source_kind
 from roar.datasets.source import WholeSource, WholeSplit
 from roar.datasets.sources.arrays import array_split
 from roar.datasets.sources.options import check_range, parse_options
@@ -32,6 +33,8 @@ INFORMATIVE = 4
 STEPS = 16  # of a pixel for 1 of x
 
 
+@source_kind("hooker-toy", "the 16-dimensional linear task of Hooker et al. 2019, 1x4x4, 2 classes; offline", "OPTIONS",
+             argument_required=False)
 def open_hooker_toy(argument: str, root: str | Path | None, image_size: int | None) -> WholeSource:
     """Open ``hooker-toy`` or ``hooker-toy:train=5000,test=1000,seed=0``.
 

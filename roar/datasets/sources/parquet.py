@@ -1,7 +1,8 @@
 """Hugging Face's image layout: ``train-*.parquet`` and ``test-*.parquet``, on a disk or in a bucket.
 
 A file holds a struct column with the encoded picture in ``bytes`` and an integer column of labels; the
-schema's metadata may name the classes. Pictures stay where they are until they are asked for.
+schema's metadata may name the classes. Pictures stay where they are until they are asked for. Where no file begins
+with ``train-``, there is a test split alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import fs
 
+from roar.datasets.registry import source_kind
 from roar.datasets.source import WholeSource
 from roar.datasets.sources.encoded import EncodedSplit, encoded_source
 from roar.datasets.sources.parquet_files import (
@@ -35,6 +37,8 @@ LABEL_NAMES = ("label", "labels", "fine_label")
 EXPECTED = "the folder that holds train-*.parquet and test-*.parquet"
 
 
+@source_kind("parquet", "Hugging Face's image layout: train-*.parquet and test-*.parquet, or test-*.parquet alone",
+             "PATH", is_path=True)
 def open_parquet(argument: str, root: str | Path | None, image_size: int | None) -> WholeSource:
     """Open a folder of Parquet files: labels are read and pictures are hashed, not decoded.
 
@@ -43,18 +47,20 @@ def open_parquet(argument: str, root: str | Path | None, image_size: int | None)
     """
     filesystem, folder = _locate(argument)
     files = _list(filesystem, folder, argument)
-    train_files = _files_of(("train",), files, argument)
-    test_files = _files_of(TEST_NAMES, files, argument)
-    columns, class_names = _find_columns(filesystem, train_files[0])
-    train = scan(filesystem, train_files, columns)
+    train_files, test_files = _files_of(("train",), files), _files_of(TEST_NAMES, files)
+    if not test_files:
+        raise _no_files("test" if train_files else "train", files, argument)
+    columns, class_names = _find_columns(filesystem, (train_files or test_files)[0])
+    train = scan(filesystem, train_files, columns) if train_files else None
     test = scan(filesystem, test_files, columns)
     if class_names is None:
-        largest = min(int(train.labels.max()), MOST_CLASSES - 1)
+        largest = min(int((train or test).labels.max()), MOST_CLASSES - 1)
         class_names = tuple(str(label) for label in range(max(largest, 0) + 1))
-    for files_of_split in (train, test):
-        _check_labels(files_of_split, len(class_names))
+    for scanned in (train, test):
+        if scanned is not None:
+            _check_labels(scanned, len(class_names))
     return encoded_source(PurePosixPath(folder).name, f"parquet:{argument}", class_names,
-                          EncodedSplit(train.labels, train.read, train.digest),
+                          None if train is None else EncodedSplit(train.labels, train.read, train.digest),
                           EncodedSplit(test.labels, test.read, test.digest), image_size)
 
 
@@ -81,15 +87,16 @@ def _list(filesystem: fs.FileSystem, folder: str, argument: str) -> list[str]:
     return sorted(info.path for info in infos if info.is_file and info.base_name.endswith(".parquet"))
 
 
-def _files_of(names: Sequence[str], files: Sequence[str], argument: str) -> list[str]:
-    """The files of the first split that there is among some names."""
-    for name in names:
-        found = [file for file in files if PurePosixPath(file).name.startswith(f"{name}-")]
-        if found:
-            return found
+def _files_of(names: Sequence[str], files: Sequence[str]) -> list[str]:
+    """The files of the first split that there is among some names; none where there is no such split."""
+    splits = ([file for file in files if PurePosixPath(file).name.startswith(f"{name}-")] for name in names)
+    return next(filter(None, splits), [])
+
+
+def _no_files(split: str, files: Sequence[str], argument: str) -> SourceError:
     there = ", ".join(PurePosixPath(file).name for file in files[:5]) or "no Parquet files"
     more = ", ..." if len(files) > 5 else ""
-    raise SourceError(f"'{argument}' holds no {names[0]}-*.parquet but {there}{more}; give {EXPECTED}.")
+    return SourceError(f"'{argument}' holds no {split}-*.parquet but {there}{more}; give {EXPECTED}.")
 
 
 def _find_columns(filesystem: fs.FileSystem, file: str) -> tuple[Columns, tuple[str, ...] | None]:

@@ -92,7 +92,7 @@ def read_header(encoded: Encoded) -> Header:
     except BROKEN as error:
         raise _broken(encoded, error) from None
     width, height = picture.size[::-1] if lies else picture.size
-    return Header(height, width, picture.mode in _GREY)
+    return Header(height, width, is_grey(picture))
 
 
 def decode_pictures(pictures: Sequence[Encoded], frame: Frame, images: np.ndarray,
@@ -163,8 +163,8 @@ def _decode_into(encoded: Encoded, frame: Frame, image: np.ndarray) -> bool:
     try:
         if _orientation(picture) != 1:
             picture = ImageOps.exif_transpose(picture)
-        grey = picture.mode in _GREY
-        picture = _eight_bit(picture)
+        grey = is_grey(picture)
+        picture = eight_bit(picture)
         if picture.mode != mode:
             picture = picture.convert(mode)
         if frame.scaled:
@@ -186,14 +186,19 @@ def _orientation(picture: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _eight_bit(picture: Image.Image) -> Image.Image:
+def is_grey(picture: Image.Image) -> bool:
+    """Whether a picture has no colour, by its mode."""
+    return picture.mode in _GREY
+
+
+def eight_bit(picture: Image.Image) -> Image.Image:
     """The picture with 8 bits a channel and nothing transparent."""
     if picture.mode.startswith("I"):
         return Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     if picture.has_transparency_data:
         shown = picture.convert("RGBA")
         shown = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
-        return shown.convert("L" if picture.mode in _GREY else "RGB")
+        return shown.convert("L" if is_grey(picture) else "RGB")
     return picture
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from roar.datasets.registry import source_kind
 from roar.datasets.source import WholeSource, WholeSplit
 from roar.datasets.sources.options import check_range, parse_options
 from roar.errors import UsageError
@@ -34,6 +35,8 @@ SPREAD = 45  # standard deviation of the background in 8-bit units, about
 BLOCK = 64  # images made at a time
 
 
+@source_kind("planted", "made images whose class lies in known pixels, e.g. planted:size=16,classes=4; offline",
+             "OPTIONS", argument_required=False)
 def open_planted(argument: str, root: str | Path | None, image_size: int | None) -> WholeSource:
     """Open ``planted:NAME=NUMBER,...``. The options are:
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from roar.datasets.registry import source_kind
 from roar.datasets.source import WholeSource
 from roar.datasets.sources.arrays import array_split
 from roar.errors import SourceError
@@ -21,6 +22,7 @@ FAILED = (RuntimeError, OSError, HTTPException, EOFError, ValueError, LookupErro
           tarfile.TarError, zlib.error)
 
 
+@source_kind("cifar10", "60,000 photographs, 3x32x32, 10 classes; downloaded")
 def open_cifar10(argument: str, root: str | Path | None, image_size: int | None) -> WholeSource:
     """Krizhevsky 2009: 50,000 and 10,000 images."""
     from torchvision.datasets import CIFAR10
@@ -31,6 +33,7 @@ def open_cifar10(argument: str, root: str | Path | None, image_size: int | None)
                    (test.data.transpose(0, 3, 1, 2), test.targets), image_size)
 
 
+@source_kind("cifar100", "60,000 photographs, 3x32x32, 100 classes; downloaded")
 def open_cifar100(argument: str, root: str | Path | None, image_size: int | None) -> WholeSource:
     """Krizhevsky 2009, the 100 fine classes: 50,000 and 10,000 images."""
     from torchvision.datasets import CIFAR100
@@ -41,6 +44,7 @@ def open_cifar100(argument: str, root: str | Path | None, image_size: int | None
                    (test.data.transpose(0, 3, 1, 2), test.targets), image_size)
 
 
+@source_kind("svhn", "99,289 house numbers, 3x32x32, 10 classes; downloaded")
 def open_svhn(argument: str, root: str | Path | None, image_size: int | None) -> WholeSource:
     """Netzer et al. 2011, without the extra images: 73,257 and 26,032 images."""
     from torchvision.datasets import SVHN
@@ -50,6 +54,7 @@ def open_svhn(argument: str, root: str | Path | None, image_size: int | None) ->
     return _source("svhn", "0123456789", (train.data, train.labels), (test.data, test.labels), image_size)
 
 
+@source_kind("fashion-mnist", "70,000 pieces of clothing, 1x28x28, 10 classes; downloaded")
 def open_fashion_mnist(argument: str, root: str | Path | None, image_size: int | None) -> WholeSource:
     """Xiao et al. 2017: 60,000 and 10,000 images."""
     from torchvision.datasets import FashionMNIST

@@ -13,6 +13,7 @@ from roar.pipeline import plan
 from roar.pipeline.plan import SPLITS
 from roar.pipeline.ranking import shards_of
 from roar.pipeline.session import Session
+from roar.pipeline.training import check_training_split
 from roar.recipes import Recipe
 
 _RESULT_BYTES = 1_500  # of one result
@@ -41,7 +42,12 @@ class Forecast:
 
 
 def overview(session: Session) -> Overview:
-    """What the experiment needs in all, without making anything."""
+    """What the experiment needs in all, without making anything.
+
+    Raises:
+        UsageError: there is a test split alone.
+    """
+    check_training_split(session, "Retraining")
     experiment, models = session.experiment, len(session.models)
     estimators = jobs_plan.retrained(experiment, session.estimators)
     shared = [estimator for estimator in estimators if not plan.belongs_to_model(estimator)]

@@ -14,7 +14,7 @@ from roar.pipeline.plan import SPLITS, Ranking, check_trainable
 from roar.pipeline.ranking import artefacts_of, rank, weights_loaders
 from roar.pipeline.running import execute, running
 from roar.pipeline.session import Session, asked_for, keep_plan
-from roar.pipeline.training import train
+from roar.pipeline.training import check_training_split, train
 from roar.store.artefacts import key_of
 from roar.store.compaction import compact
 from roar.store.results import finished_jobs
@@ -29,7 +29,9 @@ def retrain(session: Session) -> list[Job]:
     Raises:
         ExperimentError: images stream, and their recipe has no window or a chain needs them in memory.
         ModelError: a network has no head, and that is to be trained.
+        UsageError: there is a test split alone.
     """
+    check_training_split(session, "Retraining")
     check_window(session, [session.experiment.retrain.resolve(session.source.label)], "retrain")
     _check_chains(session)
     check_retrainers(session)

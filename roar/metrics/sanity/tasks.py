@@ -17,7 +17,7 @@ from roar.pipeline.plan import Model, Ranking
 from roar.pipeline.ranking import model_normalisation, rank, weights_loader
 from roar.pipeline.running import make
 from roar.pipeline.session import Session, asked_for, keep_plan
-from roar.pipeline.training import train, train_missing
+from roar.pipeline.training import check_training_split, train, train_missing
 from roar.store.artefacts import MANIFEST, key_of
 from roar.store.shards import rank_folder
 
@@ -34,11 +34,13 @@ def sanity(session: Session) -> list[str]:
     Raises:
         ExperimentError: no estimator is asked for that explains a network.
         EstimatorError: the scores of a randomised network could not be ranked.
+        UsageError: the check by shuffled labels is asked for and there is a test split alone.
     """
     _check_estimators(session)
     plan.check_trainable([model.network for model in session.models], "a sanity check")
+    kinds = _kinds(session)
     rankings = [ranking for ranking in rank(session, ("test",)) if ranking.explains]
-    tasks = list(_tasks(session, rankings))
+    tasks = list(_tasks(session, rankings, kinds))
     keep_plan(session, "sanity", [task.key for task in tasks])
 
     def shared(missing: Sequence[Task]) -> Mapping[str, Callable[[], Any]]:
@@ -55,13 +57,28 @@ def _check_estimators(session: Session) -> None:
                               "gradient.")
 
 
-def _tasks(session: Session, rankings: Sequence[Ranking]) -> Iterator[Task]:
+def _kinds(session: Session) -> tuple[str, ...]:
+    """The randomizations asked for; by default shuffled labels are left out where there is no training split.
+
+    Raises:
+        UsageError: they are asked for by name.
+    """
+    settings = session.experiment.section(SanitySettings)
+    if LABELS not in settings.kinds or "train" in session.source.splits:
+        return settings.kinds
+    if "kinds" in settings.model_fields_set:
+        check_training_split(session, "Training on shuffled labels", "; leave labels out of --randomise, or ")
+    session.reporter.say(f"'{session.source.name}' has a test split alone; no network is trained on shuffled labels.")
+    return tuple(kind for kind in settings.kinds if kind != LABELS)
+
+
+def _tasks(session: Session, rankings: Sequence[Ranking], kinds: Sequence[str]) -> Iterator[Task]:
     """A task for each randomised network of each model."""
-    unlearned = _unlearned(session) if LABELS in session.experiment.section(SanitySettings).kinds else {}
+    unlearned = _unlearned(session) if LABELS in kinds else {}
     for model, manifest in zip(session.models, train(session), strict=True):
         own = sorted((r for r in rankings if r.model is not None and r.model.folder == model.folder),
                      key=lambda ranking: ranking.estimator)
-        for kind in session.experiment.section(SanitySettings).kinds:
+        for kind in kinds:
             if kind == LABELS:
                 folder, facts = unlearned[model.folder]
                 row = {"kind": kind, "step": 1, "steps": 1, "layers": "shuffled labels"}
