@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roar.cli.check import check
-from roar.cli.flags import experiment_options, split_words, whole_numbers
+from roar.cli.flags import experiment_options, whole_numbers
 from roar.cli.upkeep import clean, merge, verify
 from roar.errors import RoarError, UnknownNameError, UsageError
 from roar.experiment import Experiment
 from roar.metrics import METRICS, Metric
+from roar.options import split_words
 
 if TYPE_CHECKING:
     from roar.metrics.retraining.forecast import Forecast

@@ -12,49 +12,19 @@ import signal
 import sys
 import threading
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel
 
 from roar.errors import ExperimentError
-from roar.experiment import SECTIONS, Experiment, WithRecipe, load_experiment
-from roar.recipes import Recipe
-from roar.registry import split
-from roar.settings import Flag, flags, section_type, value_type
+from roar.experiment import Experiment, load_experiment
+from roar.options import Option, options
 
 DEFAULT_FILE = "roar.toml"
-
-
-@dataclass(frozen=True)
-class Option:
-    """A flag of the command line: the section and the key that it sets, and the type of a value."""
-
-    flag: Flag
-    section: str  # "" for the top level
-    key: str
-    kind: type
-
-    @property
-    def parameter(self) -> str:
-        return self.flag.name.lstrip("-").replace("-", "_")
-
-    def convert(self, value: Any) -> Any:
-        """The value for the settings; of a list the words between commas, as numbers where all are."""
-        if self.kind is not list:
-            return value
-        words = split_words(value)
-        return [_number(word) for word in words] if self.key in _NUMBERS else words
-
-
-def split_words(values: Iterable[str]) -> list[str]:
-    """``["a,b", "c(x=1,y=2)"]`` as ``["a", "b", "c(x=1,y=2)"]``."""
-    return [word for value in values for word in split(value)]
 
 
 def whole_numbers(name: str, text: str) -> list[int]:
@@ -77,32 +47,6 @@ def whole_numbers(name: str, text: str) -> list[int]:
 PANELS = {"source": "Images", "model": "Network to be explained", "train": "Network to be explained",
           "estimators": "Estimators", "degrade": "Removal", "retrain": "Retraining", "compute": "Where the work runs",
           "": "Where the work runs"}
-_NUMBERS = ("thresholds", "normalise_mean", "normalise_std")  # the lists of numbers
-
-
-def options() -> list[Option]:
-    """Every flag there is, from the fields of the settings and of the metrics' sections."""
-    found = [Option(flag, "", key, value_type(Experiment, key)) for key, flag in flags(Experiment)]
-    for name in ("source", "model", "train", "estimators", "degrade", "retrain", "compute"):
-        section = section_type(Experiment, name)
-        found += [_option(section, name, key, flag) for key, flag in flags(section)]
-        if issubclass(section, WithRecipe):
-            found += [_option(Recipe, name, key, flag) for key, flag in flags(Recipe)]
-    return found + [_option(section, name, key, flag) for name, section in SECTIONS.items()
-                    for key, flag in flags(section)]
-
-
-def _option(settings: type[BaseModel], section: str, key: str, flag: Flag) -> Option:
-    """The flag of a field; in the section ``train``, whose keys are those of ``retrain``, it begins with ``train``."""
-    name = f"--train-{flag.name.removeprefix('--')}" if section == "train" else flag.name
-    return Option(Flag(name, flag.help), section, key, value_type(settings, key))
-
-
-def _number(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        raise ExperimentError(f"'{word}' is not a number; give numbers with commas between them.") from None
 
 
 COMMON = ("source", "model", "train", "compute", "")
@@ -180,10 +124,7 @@ def _experiment(file: Path | None, given: dict[Option, Any]) -> Experiment:
     for option, value in given.items():
         if value is None or value == []:
             continue
-        if option.section:
-            overrides.setdefault(option.section, {})[option.key] = option.convert(value)
-        else:
-            overrides[option.key] = value
+        option.put(overrides, value)
     if file is None and Path(DEFAULT_FILE).is_file():
         file = Path(DEFAULT_FILE)
     return load_experiment(file, overrides)

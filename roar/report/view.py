@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from roar.errors import AnalysisError
@@ -14,11 +13,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
 class Results:
-    """The results of a store; every method reads what is there at that moment."""
+    """The results of a store; every method reads what is there at that moment.
 
-    store: Store
+    Attributes:
+        store: the store itself.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
 
     @property
     def location(self) -> str:

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "roar"
 
 # Who may import whom, folder by folder; a file at the top of roar/ is a folder of its own. There are no exceptions.
-GROUND = {"errors", "progress", "settings", "recipes", "experiment", "plugins", "registry", "seeds"}
+GROUND = {"errors", "options", "progress", "settings", "recipes", "experiment", "plugins", "registry", "seeds"}
 ARROWS = {
     "errors": set(),
     "progress": {"errors"},
@@ -23,6 +23,7 @@ ARROWS = {
     "registry": {"errors", "plugins"},
     "recipes": {"errors", "settings"},
     "experiment": {"errors", "recipes", "settings"},
+    "options": {"errors", "experiment", "recipes", "registry", "settings"},
     "store": GROUND,
     "datasets": GROUND,
     "models": GROUND,

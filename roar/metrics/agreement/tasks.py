@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from roar.datasets import Source
@@ -79,7 +78,7 @@ def seed_groups(found: Sequence[Model]) -> list[list[Model]]:
     groups: dict[str, list[Model]] = {}
     for model in found:
         if model.settings.weights is None:
-            alike = {"network": asdict(model.network), "recipe": model.recipe.model_dump(), **plan.seen_as(model)}
+            alike = {"network": model.network.identity, "recipe": model.recipe.model_dump(), **plan.seen_as(model)}
             groups.setdefault(key_of(alike), []).append(model)
     return [group for group in groups.values() if len(group) > 1]
 
