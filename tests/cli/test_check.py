@@ -161,4 +161,5 @@ def test_retraining_does_not_take_up_somebodys_code_by_itself(roar: Callable[...
     assert roar("rank", *SMALL[:8], "--estimator", f"{plugin}:own,random,smoothgrad(deeplift)").code == 0
     said = roar("retrain", *SMALL)
     assert said.code == 0 and "This run executes" not in said.err
+    assert f"'{plugin}:own'wasaskedforinthisstorebefore;nameitwith--estimator" in "".join(said.err.split())
     assert "own" not in said.out and "smoothgrad(deeplift)" in said.out and "random" in said.out

@@ -138,3 +138,35 @@ def test_an_edited_function_gets_another_key_and_the_tables_tell_the_two_apart(
     key = before["own(alpha=2)"][:6]
     assert f"own(alpha=2) ({key})" in names and len([name for name in names if name.startswith("own(alpha=2) (")]) == 2
     assert len(found) == 7 + 2
+
+
+def test_every_stage_takes_an_estimator_of_ones_own(tmp_path: Path) -> None:
+    """Sanity checks, chains of mode recursive, deletion, agreement and heat maps rank by the object they are given."""
+    from roar import pipeline
+    from roar.estimators.methods.gradient import input_gradient
+    from roar.experiment import load_experiment
+    from roar.metrics import METRICS
+    from roar.metrics.retraining.tasks import retrain
+    from roar.report.heatmaps import strips
+    from roar.report.view import Results
+
+    def mine(network: Any, images: Any, targets: Any) -> Any:
+        return input_gradient(network, images, targets)
+
+    session = pipeline.prepare(load_experiment(None, {
+        "source": {"limit_train": 40, "limit_test": 20}, "train": {"epochs": 1, "batch_size": 20},
+        "estimators": {"names": ["gradient", "random"]}, "degrade": {"thresholds": [50], "modes": ["recursive"]},
+        "retrain": {"seeds": 1, "epochs": 1, "batch_size": 20, "controls": ["random-blurred"]}, "sanity": {"steps": 1},
+        "compute": {"executor": "serial"}, "store": str(tmp_path / "store")}), estimators=[mine])
+    retrain(session)
+    rows = Results(session.store).results().set_index("estimator")
+    assert rows.loc["mine", "accuracy"] == rows.loc["gradient", "accuracy"]
+    assert "random-blurred(mine)" in rows.index
+    for name in ("sanity", "deletion", "agreement"):
+        METRICS.find(name).run(session)
+    checked = Results(session.store).sanity()
+    columns = ["mean", "measure", "kind", "step"]
+    assert checked[checked["estimator"] == "mine"][columns].to_dict("list") == checked[
+        checked["estimator"] == "gradient"][columns].to_dict("list")
+    (strip,) = strips(session, [3]).values()
+    assert (strip.columns[0].scores["mine"] == strip.columns[0].scores["gradient"]).all()
