@@ -94,7 +94,8 @@ class EstimatorSettings(Settings):
     """``[estimators]``: which rankings, and the parameters of their definitions."""
 
     names: Annotated[tuple[str, ...], Flag(
-        "--estimator", "Estimator or group, repeatable or with commas.")] = DEFAULT_ESTIMATORS
+        "--estimator", "Estimator or group, repeatable or with commas; your own is FILE.py:function, or "
+                       "package.module:function.")] = DEFAULT_ESTIMATORS
     samples: Annotated[int, Field(ge=1, le=10_000), Flag(
         "--samples", "Noise samples J of an ensemble.")] = 15
     noise: Annotated[float, Field(ge=0, le=10), Flag(

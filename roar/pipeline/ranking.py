@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from roar.datasets import Normalisation
-from roar.errors import EstimatorError, UsageError
+from roar.errors import DamagedArtefactError, EstimatorError, UsageError
 from roar.estimators import ESTIMATORS, Estimator
 from roar.jobs.stage import Outcome, Stage, Task
 from roar.pipeline import plan
@@ -19,8 +19,10 @@ from roar.pipeline.plan import SPLITS, Model, Ranking
 from roar.pipeline.running import execute, running
 from roar.pipeline.session import Session, asked_for, keep_plan
 from roar.pipeline.training import train
+from roar.registry import parse
 from roar.store.artefacts import MANIFEST, file_entry, manifest_bytes
 from roar.store.local import LocalFiles
+from roar.store.requests import read_plans
 from roar.store.shards import rank_blocks, shard_name, whole_shard
 from roar.store.store import Store
 
@@ -112,8 +114,11 @@ def _ranked(store: Store, ranking: Ranking, splits: Sequence[str]) -> bool:
 def ranked_estimators(session: Session) -> tuple[Estimator, ...]:
     """The estimators of roar's that are already ranked for every model of the session.
 
-    What is not roar's must be named: a store does not decide which code a run executes.
+    What is not roar's must be named, and this is said: a store does not decide which code a run executes.
     """
+    for spelling in _asked_before(session):
+        session.reporter.say(f"'{spelling}' was asked for in this store before; name it with --estimator to take it "
+                             "up.")
     manifests = [session.store.manifest(model.folder) for model in session.models]
     found = []
     for estimator in [*ESTIMATORS.resolve(ESTIMATORS.names()), *_with_parameter(session)]:
@@ -125,17 +130,33 @@ def ranked_estimators(session: Session) -> tuple[Estimator, ...]:
     return tuple(found)
 
 
+def _asked_before(session: Session) -> list[str]:
+    """The spellings of estimators that are not roar's among what was asked for of the source."""
+    try:
+        plans = read_plans(session.store)
+    except DamagedArtefactError:  # `roar verify` speaks of it
+        return []
+    names = [name for plan in plans if plan.fingerprint == session.source.fingerprint
+             for name in plan.experiment.get("estimators", {}).get("names", [])]
+    return sorted({name for name in names if not _is_roars(name)})
+
+
+def _is_roars(name: str) -> bool:
+    """Whether a name, what stands in its brackets too, needs no code or file but roar's."""
+    spelling = parse(name)
+    if spelling.arguments is None or not ESTIMATORS.is_taken(spelling.name):
+        return ESTIMATORS.is_taken(spelling.name)
+    return spelling.arguments[:1].isdigit() or _is_roars(spelling.arguments)
+
+
 def _with_parameter(session: Session) -> list[Estimator]:
     """The estimators of roar's whose names have a parameter among the rankings that the store holds of the source."""
     paths = session.store.files.list(f"rankings/{plan.source_folder(session.source)}")
     names = {path.split("/")[3].rpartition("-")[0] for path in paths}
     found = []
     for name in sorted(name for name in names if "(" in name):
-        inner = name
-        while inner.partition("(")[0] in ESTIMATORS.makers:
-            inner = inner.partition("(")[2].removesuffix(")")
-        if name != inner and (ESTIMATORS.is_taken(inner) or inner[:1].isdigit()):
-            with suppress(UsageError):  # a name that an earlier or a later roar knows
+        with suppress(UsageError):  # a name that an earlier or a later roar knows
+            if _is_roars(name):
                 found.append(ESTIMATORS.find(name))
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 
@@ -112,6 +114,15 @@ def test_a_new_revision_is_another_ranking(monkeypatch: pytest.MonkeyPatch) -> N
     control("new-control", ROAR, "a control", revision=2)(lambda *arguments: arguments)
     assert identity("new-control", EstimatorSettings()) == {"estimator": "new-control", "revision": 2,
                                                             "per_channel": False}
+
+
+def test_names_order_and_keys_are_those_of_every_store_that_is_there() -> None:
+    """A hash over what determines the ranking of every name, under two settings, as it was before names were objects."""
+    other = EstimatorSettings(samples=3, noise=0.2, ig_steps=5, baseline="mean", unit="channel", target="label")
+    found = [ESTIMATORS.find(name).identity(settings) for settings in (EstimatorSettings(), other)
+             for name in [*ESTIMATORS.names(), "oracle-noisy(0.2)", "random-blurred(vargrad)"]]
+    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    assert digest == "c39f56ae1263665de70b3c323de6667a566128b41b093ab7adf45d553a0031be"
 
 
 @pytest.mark.parametrize(("name", "aliases"), [("gradient", ()), ("new", ("ig",)), ("paper", ()), ("new", ("random",))])

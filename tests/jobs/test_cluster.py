@@ -133,10 +133,11 @@ def clients_server(address: str) -> psutil.Process:
 @pytest.mark.timeout(600)
 def test_a_program_outside_the_cluster_drives_it_although_its_server_dies_at_its_start(
         cluster: Any, tmp_path: Path) -> None:
-    small = ("--estimator", "random", "--threshold", "50", "--seeds", "1", "--epochs", "2")
+    small = ("--estimator", "random,own.py:own", "--threshold", "50", "--seeds", "1", "--epochs", "2")
     far, here = tmp_path / "far", tmp_path / "here"
-    far.mkdir()
-    here.mkdir()
+    for folder in (far, here):
+        folder.mkdir()
+        (folder / "own.py").write_text("def own(network, images, targets):\n    return images.detach().abs()\n")
     with run(far, "--address", f"ray://127.0.0.1:{CLIENT_PORT}", *small) as process:
         clients_server(cluster.address).kill()
         output = process.communicate(timeout=300)[0]
@@ -146,7 +147,7 @@ def test_a_program_outside_the_cluster_drives_it_although_its_server_dies_at_its
         assert process.returncode == 0, output
     found, expected = (Results(open_store(str(folder / "roar-store"))).results().drop(columns="train_seconds")
                        for folder in (far, here))
-    assert len(found) == 2
+    assert set(found["estimator"]) == {"reference", "random", "own"}
     pd.testing.assert_frame_equal(found, expected)
 
 

@@ -39,7 +39,7 @@ INDEX = "index"
 _BLOCK = 1_000  # images that are checked at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MapsFile:
     """The maps of one split where they lie; small, so that it can travel. A worker opens it under the same path.
 
@@ -49,7 +49,7 @@ class MapsFile:
 
     name: str
     path: str
-    rows: tuple[int, ...] | None = None
+    rows: np.ndarray | None = None
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """The maps at some positions, float32 ``[n, C or 1, H, W]``.
@@ -61,7 +61,7 @@ class MapsFile:
             raise EstimatorError(f"'{self.name}' needs '{self.path}', which is not on this node; put it into a folder "
                                  "that every node sees.")
         values = _opened(self.path).values
-        rows = positions if self.rows is None else np.asarray(self.rows)[positions]
+        rows = positions if self.rows is None else self.rows[positions]
         found = np.asarray(values[rows], dtype=np.float32)
         return found[:, None] if found.ndim == 3 else found
 
@@ -277,7 +277,7 @@ def _reader(estimator: Precomputed, source: Any, split: str) -> MapsFile:
                          f"{source.width}]; give one value for every pixel.")
     rows = _rows(path, arrays, images.indices, split)
     same = np.array_equal(rows, np.arange(len(images)))
-    return MapsFile(estimator.name, path, None if same else tuple(rows.tolist()))
+    return MapsFile(estimator.name, path, None if same else rows)
 
 
 def _rows(path: str, arrays: _Arrays, indices: np.ndarray, split: str) -> np.ndarray:
@@ -313,17 +313,17 @@ def _checked_values(estimator: Precomputed, source: Any, split: str) -> None:
     """Refuse values that cannot be ranked; the file is read once, a part at a time."""
     path, images = estimator.paths[split], getattr(source, split)
     status = Path(path).stat()
-    for number, index in _not_finite(path, status.st_size, status.st_mtime_ns, estimator.reader(source, split).rows,
+    rows = estimator.reader(source, split).rows
+    for number, index in _not_finite(path, status.st_size, status.st_mtime_ns, None if rows is None else rows.tobytes(),
                                      len(images)):
         raise UsageError(f"'{path}' has {number:,} values that are not finite in the map of image "
                          f"{images.indices[index]}; only finite scores can be ranked.")
 
 
 @functools.lru_cache(maxsize=8)
-def _not_finite(path: str, size: int, modified: int, rows: tuple[int, ...] | None,
-                count: int) -> tuple[tuple[int, int], ...]:
+def _not_finite(path: str, size: int, modified: int, rows: bytes | None, count: int) -> tuple[tuple[int, int], ...]:
     """The first image with values that are not finite, as their number and its position; empty where there is none."""
-    reader = MapsFile("", path, rows)
+    reader = MapsFile("", path, None if rows is None else np.frombuffer(rows, np.int64))
     for start in range(0, count, _BLOCK):
         maps = reader(np.arange(start, min(start + _BLOCK, count), dtype=np.int64))
         bad = (~np.isfinite(maps)).reshape(len(maps), -1).sum(axis=1)
