@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from roar.datasets.adapters import open_foreign
-from roar.datasets.source import Request, Source, WholeSource, limited
+from roar.datasets.adapters import is_called, open_foreign
+from roar.datasets.source import OnProgress, Request, Source, WholeSource, limited
 from roar.errors import UnknownNameError, UsageError
-from roar.plugins import FileObject, Foreign, LiveObject
-from roar.progress import Reporter, Silent
+from roar.plugins import FileObject, Foreign, LiveObject, foreign
 from roar.registry import Registry, Spelling, parse
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -59,13 +58,15 @@ class _Sources(Registry[SourceKind]):
     """The registry of sources, in which an object has the name that a program gave it."""
 
     def adapted(self, value: Any, name: str = "") -> SourceKind:
-        """What an object stands for; its images identify it, so its code is not hashed."""
+        """What an object stands for: a function that returns images, or images, which identify themselves."""
         known = [kind for kind in self.values.values() if kind.foreign is not None and kind.foreign.load() is value]
         if known and not name:
             return known[0]
         if isinstance(value, Foreign):
             return self.adapt(value, {}, name)
-        label = name or str(getattr(value, "__name__", "images"))
+        if is_called(value):
+            return self.adapt(foreign(value), {}, name or value.__name__)
+        label = name or "images"
         return self.adapt(LiveObject(label, label, {}, value), {}, label)
 
 
@@ -135,7 +136,7 @@ def source_kinds() -> list[SourceKind]:
 
 def open_source(name: Any, *, root: str | Path | None = None, limit_train: int | None = None,
                 limit_test: int | None = None, image_size: int | None = None, seed: int = 0,
-                reporter: Reporter | None = None) -> Source:
+                on_progress: OnProgress | None = None) -> Source:
     """Open a source.
 
     Args:
@@ -145,7 +146,7 @@ def open_source(name: Any, *, root: str | Path | None = None, limit_train: int |
         limit_test: the same for test images.
         image_size: scale the shorter side to this many pixels and crop the centre; default: as they are.
         seed: the root seed; it decides which images limits take.
-        reporter: shows how far a pass over the images is.
+        on_progress: called with the images that a pass over a split has read and with all of them.
 
     Raises:
         UnknownNameError: there is no such kind of source.
@@ -156,7 +157,8 @@ def open_source(name: Any, *, root: str | Path | None = None, limit_train: int |
         if value is not None and value < 1:
             raise UsageError(f"{what} = {value} is not at least 1; give a positive number or leave it out.")
     kind, argument = find_source(name)
-    whole = kind.open(argument, Request(root, image_size, seed, reporter or Silent()))
+    request = Request(root, image_size, seed)
+    whole = kind.open(argument, request if on_progress is None else replace(request, on_progress=on_progress))
     spelled = name if isinstance(name, str) else kind.name
     if whole.train is None:
         whole.notes.append(f"'{spelled}' has a test split alone; fill and normalisation are computed from it.")

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from roar.datasets.limits import stratified
-from roar.progress import Reporter, Silent
 
 FORMAT = 1  # raised whenever the same files would give other images or labels
 
 Decode = Callable[[np.ndarray], np.ndarray]  # positions int64 [n] -> images uint8 [n, C, H, W]
+OnProgress = Callable[[int, int], None]
 Truth = Callable[[np.ndarray], np.ndarray]  # positions int64 [n] -> bool [n, H, W], the informative pixels
 
 
@@ -109,6 +109,10 @@ class Source:
         return self.train if len(self.train) else self.test
 
 
+def _nothing(done: int, total: int) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Request:
     """How a source is asked for, besides its name.
@@ -117,13 +121,13 @@ class Request:
         root: the folder of downloads; ``None``: ``~/.cache/roar``.
         image_size: pixels that the shorter side is scaled to, before the centre is cropped; ``None``: as images are.
         seed: the root seed.
-        reporter: shows how far a pass over the images is.
+        on_progress: called with the images that a pass over a split has read and with all of them.
     """
 
     root: str | Path | None = None
     image_size: int | None = None
     seed: int = 0
-    reporter: Reporter = field(default_factory=Silent)
+    on_progress: OnProgress = _nothing
 
 
 @dataclass(frozen=True, eq=False)

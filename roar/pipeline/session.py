@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
@@ -16,7 +17,7 @@ from roar.pipeline import door, plan
 from roar.pipeline.door import Objects
 from roar.pipeline.plan import Model
 from roar.plugins import executed_files
-from roar.progress import Reporter, Silent
+from roar.progress import Bar, Reporter, Silent
 from roar.store.artefacts import key_of
 from roar.store.requests import JOB, Plan, write_plan
 from roar.store.store import Store, open_store
@@ -67,9 +68,10 @@ def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Ses
     named = door.look_up(experiment, objects)
     settings = experiment.source
     store = open_store(experiment.store)
-    source = open_source(settings.name if objects.source is None else objects.source, root=settings.root,
-                         limit_train=settings.limit_train, limit_test=settings.limit_test,
-                         image_size=settings.image_size, seed=experiment.seed, reporter=reporter)
+    with _bars(reporter) as on_progress:
+        source = open_source(settings.name if objects.source is None else objects.source, root=settings.root,
+                             limit_train=settings.limit_train, limit_test=settings.limit_test,
+                             image_size=settings.image_size, seed=experiment.seed, on_progress=on_progress)
     named.fill.check_channels(source.channels)
     networks = [door.network_of(source, *model) for model in named.models]
     given = [door.given_weights(model, architecture, network) for model, (architecture, _), network in
@@ -83,6 +85,29 @@ def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Ses
     tell_notes(session)
     _try(session)
     return session
+
+
+@contextmanager
+def _bars(reporter: Reporter) -> Iterator[Callable[[int, int], None]]:
+    """Shows a bar for each pass over images, from its call with 0 images on."""
+    bars: list[Bar] = []
+    shown = 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        if not bars:
+            bars.append(reporter.begin("read", total, "images"))
+            shown = 0
+        bars[0].advance(done - shown)
+        shown = done
+        if done == total:
+            reporter.end(bars.pop())
+
+    try:
+        yield show
+    finally:
+        for bar in bars:
+            reporter.end(bar)
 
 
 def tell_notes(session: Session) -> None:

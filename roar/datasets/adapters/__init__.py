@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from roar.datasets.adapters.code import Made, made
+from roar.datasets.adapters.code import Made, is_called, made
 from roar.datasets.adapters.forms import Parts, parts_of
 from roar.datasets.adapters.items import item_split
 from roar.datasets.adapters.pixels import ImageHashes
@@ -30,7 +30,7 @@ from roar.datasets.sources.pictures import Frame
 from roar.errors import SourceError
 from roar.plugins import Foreign
 
-__all__ = ["open_foreign"]
+__all__ = ["is_called", "open_foreign"]
 
 MOST_CLASSES = 100_000  # that have no names: a larger label is taken for a mistake
 
@@ -64,7 +64,7 @@ def _split(make: Made, parts: Parts, name: str, frame: Frame, notes: list[str], 
         images, labels = part
         whole = array_split(images, labels, request.image_size)
         return WholeSplit(whole.labels, whole.decode, ImageHashes(whole.decode))
-    return item_split(partial(_part, make, name), name, frame, notes, request.reporter)
+    return item_split(partial(_part, make, name), name, frame, notes, request.on_progress)
 
 
 def _part(make: Made, name: str) -> Any:

@@ -48,6 +48,11 @@ class Made:
                               "correct it.") from error
 
 
+def is_called(value: Any) -> bool:
+    """Whether an object returns images; else it is images."""
+    return inspect.isclass(value) or (callable(value) and not hasattr(value, "__getitem__"))
+
+
 def made(found: Foreign, parameters: Mapping[str, Any], request: Request) -> Made:
     """What an object makes with parameters and with those of ``root``, ``image_size`` and ``seed`` that it names.
 
@@ -55,7 +60,7 @@ def made(found: Foreign, parameters: Mapping[str, Any], request: Request) -> Mad
         UnknownNameError, UsageError: a parameter does not exist, or one without a default is not given.
     """
     value = found.load()
-    if not inspect.isclass(value) and (not callable(value) or hasattr(value, "__getitem__")):
+    if not is_called(value):
         if parameters:
             raise UsageError(f"'{found.spelling}' is no function, so it takes no parameters such as "
                              f"'{next(iter(parameters))}'; leave the brackets out.")

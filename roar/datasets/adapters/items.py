@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from roar.datasets.adapters.pixels import HASH_BYTES, image_hash, to_label, to_pixels
-from roar.datasets.source import WholeSplit
+from roar.datasets.source import OnProgress, WholeSplit
 from roar.datasets.sources.arrays import resized
 from roar.datasets.sources.encoded import GreyNote
 from roar.datasets.sources.pictures import Frame
 from roar.errors import RoarError, SourceError
 from roar.plugins import described
-from roar.progress import Reporter
 
 BLOCK = 64  # images that are read at a time where only their hashes are wanted
 PROBES = 16  # labels of a data set that are compared with its list of them
@@ -87,14 +86,15 @@ class _Digest:
     """Bytes that determine the images at some positions; reads those that were not read yet."""
 
     items: Items
-    reporter: Reporter
+    on_progress: OnProgress
 
     def __call__(self, positions: np.ndarray) -> bytes:
-        read_through(self.items, positions[~self.items.read[positions]], self.reporter)
+        read_through(self.items, positions[~self.items.read[positions]], self.on_progress)
         return hashlib.sha256(self.items.hashes[positions].tobytes()).digest()
 
 
-def item_split(load: Callable[[], Any], name: str, frame: Frame, notes: list[str], reporter: Reporter) -> WholeSplit:
+def item_split(load: Callable[[], Any], name: str, frame: Frame, notes: list[str],
+               on_progress: OnProgress) -> WholeSplit:
     """A split of a map-style data set. Where it has no list of its labels, all of it is read.
 
     Raises:
@@ -107,21 +107,17 @@ def item_split(load: Callable[[], Any], name: str, frame: Frame, notes: list[str
                   np.full(count, UNKNOWN) if labels is None else labels.copy(),
                   np.zeros((count, HASH_BYTES), np.uint8), np.zeros(count, bool))
     if labels is None:
-        read_through(items, np.arange(count), reporter)
-    return WholeSplit(items.labels, items, _Digest(items, reporter))
+        read_through(items, np.arange(count), on_progress)
+    return WholeSplit(items.labels, items, _Digest(items, on_progress))
 
 
-def read_through(items: Items, positions: np.ndarray, reporter: Reporter) -> None:
+def read_through(items: Items, positions: np.ndarray, on_progress: OnProgress) -> None:
     """Read some images for their labels and hashes, and keep none of them."""
+    for start in range(0, len(positions), BLOCK):
+        on_progress(start, len(positions))
+        items(positions[start:start + BLOCK])
     if len(positions):
-        bar = reporter.begin("read", len(positions), "images")
-        try:
-            for start in range(0, len(positions), BLOCK):
-                block = positions[start:start + BLOCK]
-                items(block)
-                bar.advance(len(block))
-        finally:
-            reporter.end(bar)
+        on_progress(len(positions), len(positions))
 
 
 def read_item(data: Any, position: int, split: str) -> tuple[np.ndarray, int]:

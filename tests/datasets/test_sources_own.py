@@ -282,11 +282,11 @@ def test_image_size_scales_every_form() -> None:
         assert opened.fingerprint == open_source(FORMS["floats"](), image_size=4).fingerprint
 
 
-def test_progress_is_shown_once() -> None:
+def test_progress_is_shown_once(tmp_path: Path) -> None:
     class Recorder(Silent):
         def __init__(self) -> None:
             self.bars: list[tuple[str, float, str]] = []
-            self.done = 0.0
+            self.done = self.ended = 0.0
 
         def begin(self, title: str, total: float, unit: str) -> Any:
             self.bars.append((title, total, unit))
@@ -295,10 +295,16 @@ def test_progress_is_shown_once() -> None:
         def advance(self, amount: float, text: str = "") -> None:
             self.done += amount
 
+        def end(self, bar: Any) -> None:
+            self.ended += 1
+
+    told: list[tuple[int, int]] = []
+    open_source(FORMS["a pair of data sets"](), on_progress=lambda done, total: told.append((done, total)))
+    assert told == [(0, TRAIN), (TRAIN, TRAIN), (0, TEST), (TEST, TEST)]
     reporter = Recorder()
-    open_source(FORMS["a pair of data sets"](), reporter=reporter)
+    pipeline.prepare(load_experiment(None, {"store": str(tmp_path)}), reporter, FORMS["a pair of data sets"]())
     assert reporter.bars == [("read", TRAIN, "images"), ("read", TEST, "images")]
-    assert reporter.done == TRAIN + TEST
+    assert (reporter.done, reporter.ended) == (TRAIN + TEST, 2)
 
 
 # -- what a function is called with ----------------------------------------------------------------------------------
