@@ -42,7 +42,13 @@ class Option:
         if self.kind is not list or not all(isinstance(word, str) for word in value):
             return value
         words = split_words(value)
-        return [_number(word) for word in words] if self.key in _NUMBERS else words
+        return [self._number(word) for word in words] if self.key in _NUMBERS else words
+
+    def _number(self, word: str) -> float:
+        try:
+            return float(word)
+        except ValueError:
+            raise ExperimentError(f"{self.flag.name} takes numbers with commas between them, not '{word}'.") from None
 
 
 def options() -> list[Option]:
@@ -61,13 +67,6 @@ def _option(settings: type[BaseModel], section: str, key: str, flag: Flag) -> Op
     """The flag of a field; in the section ``train``, whose keys are those of ``retrain``, it begins with ``train``."""
     name = f"--train-{flag.name.removeprefix('--')}" if section == "train" else flag.name
     return Option(Flag(name, flag.help), section, key, value_type(settings, key))
-
-
-def _number(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        raise ExperimentError(f"'{word}' is not a number; give numbers with commas between them.") from None
 
 
 def split_words(values: Iterable[str]) -> list[str]:

@@ -27,7 +27,8 @@ def _adapt(given: Foreign, parameters: Mapping[str, Any], name: str) -> Metric:
     """A metric that is not roar's."""
     metric = given.load()
     if not isinstance(metric, Metric):
-        raise UsageError(f"'{given.spelling}' is a {type(metric).__name__} and no metric; name a roar.metrics.Metric.")
+        raise UsageError(f"'{given.spelling}' is of type {type(metric).__name__}, which is no metric; name a "
+                         "roar.metrics.Metric.")
     if parameters:
         raise UsageError(f"A metric takes no parameters in brackets, and '{given.spelling}' was given "
                          f"{', '.join(parameters)}; set them in its section of the experiment file.")

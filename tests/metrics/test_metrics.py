@@ -100,7 +100,7 @@ def test_what_is_no_metric_is_refused(roar: Callable[..., Any], tmp_path: Path) 
     (tmp_path / "counter.py").write_text(COUNTER)
     said = roar("measure", "counter.py:NUMBER")
     assert said.code == 2
-    assert "'counter.py:NUMBER' is a int and no metric" in said.err
+    assert "counter.py:NUMBER' is of type int, which is no metric" in said.err
     assert roar("measure", "sanity").code == 2
     with pytest.raises(UnknownNameError, match="did you mean 'sanity'"):
         METRICS.find("sanitty")

@@ -104,7 +104,7 @@ def run_here(job: ClusterJob, watcher: Watcher) -> None:
             param_space={"task": tune.grid_search(list(range(len(job.tasks))))},
             tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=job.compute.workers,
                                         trial_dirname_creator=lambda trial: str(trial.trial_id)),
-            run_config=tune.RunConfig(name=job.name, storage_path=scratch, verbose=0,
+            run_config=tune.RunConfig(name=job.name, storage_path=scratch, verbose=0, progress_reporter=_Quiet(),
                                       failure_config=tune.FailureConfig(max_failures=job.compute.retries),
                                       callbacks=[relay, *loggers(job.compute, job.name)], stop=_Stop(relay)),
         ).fit()
@@ -210,6 +210,16 @@ class _Trial(tune.Trainable):  # type: ignore[misc]
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: a task whose worker died is done again."""
+
+
+class _Quiet(tune.ProgressReporter):  # type: ignore[misc]
+    """Reports nothing: Tune's reporter for notebooks would clear the cell that runs a study."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: list[Any], done: bool, *system: Any) -> None:
+        pass
 
 
 class _Stop(tune.Stopper):  # type: ignore[misc]
