@@ -167,7 +167,7 @@ def read_results(files: Files, jobs: Collection[str] | None = None) -> pd.DataFr
     found = all_results(files, None if jobs is None else frozenset(jobs))
     codes = [key_of(body["identity"]["fill_code"]) if "fill_code" in body["identity"] else "" for body in found]
     frame = pd.DataFrame([body["row"] for body in found], columns=list(COLUMNS)).astype(COLUMNS)
-    frame = _told_apart(frame.assign(fill_code=codes))[list(COLUMNS)]
+    frame = _told_apart(frame.assign(fill_code=pd.Series(codes, dtype="string")))[list(COLUMNS)]
     order = ["source", "model", "regularizer", "retrainer", "mode", "fill", "estimator", "threshold", "seed", "job"]
     return frame.sort_values(order, ignore_index=True)
 

@@ -165,11 +165,11 @@ def test_what_is_replaced_is_nested_exact_and_taken_from_the_original(fill: str,
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     honest, seen = recursion.degrade, []
 
-    def noting(images: torch.Tensor, ranks: torch.Tensor, threshold: float, mode: str, name: Any, context: Any) -> Any:
+    def noting(images: torch.Tensor, ranks: torch.Tensor, threshold: float, mode: str, chosen: Any, context: Any) -> Any:
         seen.append((images, replaced_mask(ranks, threshold, "roar").numpy(), threshold))
-        assert (mode, name) == ("roar", fill)
+        assert (mode, chosen.name) == ("roar", fill)
         assert torch.equal(ranks.long().sort(1).values, torch.arange(64).expand(len(ranks), -1))
-        return honest(images, ranks, threshold, mode, name, context)
+        return honest(images, ranks, threshold, mode, chosen, context)
 
     monkeypatch.setattr(recursion, "degrade", noting)
     session = retrained(tmp_path / "store", degrade={"fill": fill}, estimators={"names": ["gradient"]},

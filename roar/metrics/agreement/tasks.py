@@ -77,7 +77,7 @@ def seed_groups(found: Sequence[Model]) -> list[list[Model]]:
     """The models that differ from each other in their seed alone, where there are two or more; given weights do not."""
     groups: dict[str, list[Model]] = {}
     for model in found:
-        if model.settings.weights is None:
+        if model.given is None:
             alike = {"network": model.network.identity, "recipe": model.recipe.model_dump(), **plan.seen_as(model)}
             groups.setdefault(key_of(alike), []).append(model)
     return [group for group in groups.values() if len(group) > 1]
