@@ -92,11 +92,13 @@ def write_report(store: Store, jobs: Collection[str] | None = None, experiment: 
 
     frames = measured(store)
     results = results_of(store, frames, jobs)
-    frames["curves"] = curves(results)
-    made_of = _made_of(store, (results, *frames.values()), experiment)
+    frames |= {"results": results, "curves": curves(results)}
+    made_of = _made_of(store, frames.values(), experiment)
     names = _current(store, made_of) if keep_current else ()
     if not names:
-        board = leaderboard_of(results, frames)
+        from roar.report.page import joined_leaderboard
+
+        board = joined_leaderboard(results, frames)
         files = {**_tables(results, frames["curves"], board), **dict(_figures(results, frames["curves"], board)),
                  **{name: data for metric in metrics_of(store)
                     for name, data in metric_files(metric, frames).items()},
@@ -155,22 +157,11 @@ def results_of(store: Store, frames: Mapping[str, pd.DataFrame] | None = None,
     return with_shared(results)
 
 
-def leaderboard_of(results: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The leaderboard with what every metric has to say of the estimators."""
-    from roar.analysis.leaderboard import leaderboard
-
-    board = leaderboard(results)
-    for metric in METRICS.all():
-        board = load(metric.leaderboard)(board, frames) if metric.leaderboard else board
-    return board
-
-
 def page(store: Store, results: pd.DataFrame, frames: Mapping[str, pd.DataFrame], experiment: str = "") -> str:
     """The report as one HTML page."""
     from roar.report.page import report_page
 
-    return report_page(results, frames["deletion"], provenance(store, results, experiment), read_gallery(store),
-                       class_names(store), frames["ranking-agreement"], frames["sanity"], frames["deletion-areas"])
+    return report_page(results, frames, provenance(store, results, experiment), read_gallery(store), class_names(store))
 
 
 def current_page(store: Store) -> str:
@@ -212,7 +203,9 @@ def table(store: Store, name: str) -> pd.DataFrame:
     if name not in frames.TABLES:
         raise UnknownNameError("table", name, [*frames.TABLES, *tables])
     if name == "leaderboard":
-        return leaderboard_of(results_of(store), measured(store))
+        from roar.report.page import joined_leaderboard
+
+        return joined_leaderboard(results_of(store), measured(store))
     if name == "classes":
         from roar.analysis.classes import per_class
 

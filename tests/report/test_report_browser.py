@@ -48,8 +48,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     gallery = Gallery((0.0, 10.0, 30.0, 50.0, 70.0, 90.0), (GalleryRow("vargrad", "<b>cat</b>", noise),))
     results = synthetic_results(TWENTY, classes=3, failed=[("vargrad", 90.0, 1)])
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(report_page(results, deletion_of(dict.fromkeys(SIX, 0.3)), {"versions": {"roar": "0.1.0"}},
-                                gallery, ["<script>alert(1)</script>", "a \"b\" 'c' 😀", "שלום"]), encoding="utf-8")
+    path.write_text(report_page(results, {"deletion": deletion_of(dict.fromkeys(SIX, 0.3))},
+                                {"versions": {"roar": "0.1.0"}}, gallery, ["<script>alert(1)</script>", "a \"b\" 'c' 😀", "שלום"]), encoding="utf-8")
     return Path(path).as_uri()
 
 
@@ -129,7 +129,7 @@ def test_values_by_keyboard_and_by_pointer(page: Any) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
-    chart = page.find_element("css selector", "svg.chart.wide")
+    chart = page.find_element("css selector", "svg.chart.wide[aria-label^='Test accuracy']")
     tip = page.find_element("id", "tip")
     page.execute_script("arguments[0].focus()", chart)
     ActionChains(page).send_keys(Keys.ARROW_RIGHT).perform()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from roar.analysis.figures.style import render
+from roar.analysis.figures.style import PAPER, render
 
 
 class Picture(Figure):
     """A figure of matplotlib that belongs to no pyplot state and draws itself as PNG in a notebook."""
 
-    def __init__(self, width: float, height: float) -> None:
-        super().__init__(figsize=(width, height), layout="constrained", facecolor="white")
+    def __init__(self, width: float, height: float, layout: Literal["constrained", "none"] = "constrained") -> None:
+        super().__init__(figsize=(width, height), layout=layout, facecolor=PAPER)
         FigureCanvasAgg(self)
 
     def _repr_png_(self) -> bytes:

@@ -1,24 +1,27 @@
-"""How an estimator looks, everywhere: one colour and marker per family, one line style per ensemble.
+"""How an estimator looks, everywhere: one color and marker per family, one line style per ensemble.
 
-The colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), told apart with any colour vision, a shade
+The colors are Okabe and Ito's (https://jfly.uni-koeln.de/color/), told apart with any color vision, a shade
 darker, so that text in them stands out from white by 4.5 to 1 (WCAG 2.2, criterion 1.4.3); markers
-and line styles say the same again, so that a picture printed in grey loses nothing.
+and line styles say the same again, so that a picture printed in gray loses nothing.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from roar.analysis.names import Parts, parts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import GridSpec
 
-FAMILY_COLOURS = {"gradient": "#0067A6", "integrated-gradients": "#BF4F00", "guided-backprop": "#007D5C",
-                  "others": "#993388", "truth": "#7A5C00"}
+FAMILY_COLORS = {"gradient": "#0067a6", "integrated-gradients": "#bf4f00", "guided-backprop": "#007d5c",
+                 "others": "#993388", "truth": "#7a5c00"}
 FAMILY_MARKERS = {"gradient": "o", "integrated-gradients": "s", "guided-backprop": "^", "others": "D", "truth": "v"}
 DASHES: dict[str, tuple[float, ...]] = {  # on, off, ... in line widths; () is a full line
     "base": (), "magnitude": (7, 2), "smoothgrad": (4, 1.5), "smoothgrad-magnitude": (4, 1.5, 1, 1.5),
@@ -26,46 +29,139 @@ DASHES: dict[str, tuple[float, ...]] = {  # on, off, ... in line widths; () is a
 ORACLE_DASHES: dict[str, tuple[float, ...]] = {"oracle": (), "oracle-noisy": (2, 1), "oracle-inverted": (7, 2)}
 CONTROL_LOOKS: dict[str, tuple[str, str, tuple[float, ...]]] = {
     "random": ("#4d4d4d", "x", ()), "random-bernoulli": ("#767676", "+", (1, 1)), "sobel": ("#6b6b6b", "P", (5, 2))}
-REFERENCE_COLOUR = "#222222"
+INK, SOFT, RULE, GRID, PAPER = "#222222", "#555555", "#d5d9df", "#e6e6e6", "#ffffff"
+REFERENCE_COLOR = INK
+REFERENCE_DASHES = (6.0, 3.0)
+THEME: dict[str, str] = {  # the page's name for each color, which it gives another shade in dark mode
+    **{color: family for family, color in FAMILY_COLORS.items()},
+    **{color: "controls" for color, _, _ in CONTROL_LOOKS.values()},
+    INK: "ink", SOFT: "soft", RULE: "rule", GRID: "grid", PAPER: "paper"}
 
 RC: dict[Any, Any] = {
-    "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.5, "axes.labelsize": 9.0,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False,
+    "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.5, "axes.labelsize": 9.0, "text.color": INK,
+    "text.parse_math": False, "axes.labelcolor": SOFT, "axes.edgecolor": SOFT, "xtick.color": SOFT,
+    "ytick.color": SOFT, "xtick.major.size": 3.0, "ytick.major.size": 0.0, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.spines.left": False, "axes.grid": True, "axes.grid.axis": "y",
+    "grid.color": GRID, "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False,
     "svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "roar", "figure.dpi": 100, "savefig.dpi": 200}
+
+
+@dataclass(frozen=True)
+class Medium:
+    """Where a chart is shown.
+
+    Attributes:
+        width: of the figure, inches; a page scales it to its column.
+        columns: of panels, where there are several.
+        titles: whether the chart names its setting; a page has headings for that.
+        names: whether lines are named where they end; a page has a legend too.
+        detail: whether there are points, bands and names of the axes.
+    """
+
+    width: float = 8.2
+    columns: int = 2
+    titles: bool = True
+    names: bool = True
+    detail: bool = True
+
+
+FILE = Medium()
+PAGE = Medium(titles=False)
+PHONE = Medium(4.1, 1, titles=False, names=False)
+TILE = Medium(2.1, 1, titles=False, names=False, detail=False)  # one of many beside each other
+
+
+class Mark(str):
+    """What an artist shows, for the page, as the artist's ``gid``; in files it is the id of the artist's group.
+
+    Attributes:
+        estimator: whose series the artist belongs to; empty where a legend cannot switch it off.
+        values: in words what each point or cell of the artist says, in the order of drawing.
+    """
+
+    estimator: str
+    values: tuple[str, ...]
+
+    def __new__(cls, estimator: str, values: Sequence[str] = (), name: str = "") -> Mark:
+        """A mark of a series; with ``name``, of something else that no legend switches off."""
+        mark = super().__new__(cls, name or f"series:{estimator}")
+        mark.estimator, mark.values = "" if name else estimator, tuple(values)
+        return mark
 
 
 @dataclass(frozen=True)
 class Look:
     """How one estimator is drawn; ``dashes`` in line widths, empty for a full line."""
 
-    colour: str
+    color: str
     marker: str
     dashes: tuple[float, ...]
     width: float
 
     def line(self) -> dict[str, Any]:
         """The keyword arguments of ``Axes.plot``."""
-        return {"color": self.colour, "marker": self.marker, "linewidth": self.width, "markersize": 4,
-                "linestyle": (0, self.dashes) if self.dashes else "-",
-                "markeredgecolor": "white" if self.marker not in "x+" else self.colour,
-                "markeredgewidth": 0.5 if self.marker not in "x+" else 1.2}
+        return {"color": self.color, "linewidth": self.width, "linestyle": (0, self.dashes) if self.dashes else "-",
+                **self.points()}
+
+    def points(self, hollow: bool = False) -> dict[str, Any]:
+        """The keyword arguments of ``Axes.plot`` for the markers."""
+        strokes = self.marker in "x+"
+        return {"marker": self.marker, "markersize": 5, "color": self.color,
+                "markerfacecolor": PAPER if hollow else self.color,
+                "markeredgecolor": self.color if strokes or hollow else PAPER,
+                "markeredgewidth": 1.2 if strokes or hollow else 0.5}
 
 
 def look(estimator: str) -> Look:
     """How an estimator is drawn."""
     p: Parts = parts(estimator)
     if p.is_control:
-        return Look(*CONTROL_LOOKS[p.base], 2.0)
+        return Look(*CONTROL_LOOKS[p.base], 1.7)
     dashes = ORACLE_DASHES[p.base.partition("(")[0]] if p.family == "truth" else DASHES[p.ensemble]
-    return Look(FAMILY_COLOURS[p.family], FAMILY_MARKERS[p.family], dashes, 1.5)
+    return Look(FAMILY_COLORS[p.family], FAMILY_MARKERS[p.family], dashes, 1.5)
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure in inches, outside pyplot, drawn by Agg and laid out by matplotlib."""
+def new_figure(width: float, height: float, layout: Literal["constrained", "none"] = "constrained") -> Figure:
+    """An empty figure in inches, outside pyplot, drawn by Agg; ``none`` leaves the layout to :func:`panel_grid`."""
     from roar.analysis.figures.canvas import Picture
 
-    return Picture(width, height)
+    return Picture(width, height, layout)
+
+
+def panel_grid(figure: Figure, rows: int, columns: int, margins: tuple[float, float, float, float],
+               gaps: tuple[float, float] = (0.0, 0.0), heights: Sequence[float] | None = None) -> GridSpec:
+    """Places for panels, much faster than matplotlib's layout engines.
+
+    Args:
+        margins: left, right, top and bottom of the figure, inches.
+        gaps: between columns and between rows, inches.
+        heights: of the rows, in any unit.
+    """
+    wide, high = figure.get_size_inches()
+    left, right, top, bottom = margins
+    panel = ((wide - left - right - gaps[0] * (columns - 1)) / columns,
+             (high - top - bottom - gaps[1] * (rows - 1)) / rows)
+    return figure.add_gridspec(rows, columns, left=left / wide, right=1 - right / wide, top=1 - top / high,
+                               bottom=bottom / high, wspace=gaps[0] / panel[0], hspace=gaps[1] / panel[1],
+                               height_ratios=heights)
+
+
+def text_width(words: str, points: float = 9.0) -> float:
+    """The width of a line of text in inches."""
+    return text_size(words, points)[0] / 72
+
+
+@lru_cache(maxsize=4096)
+def text_size(words: str, points: float, weight: str | int = "normal") -> tuple[float, float, float]:
+    """Width, height and descent of a line of text in points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        width, height, descent = text_to_path.get_text_width_height_descent(
+            words, FontProperties(size=points, weight=weight), False)
+    return float(width), float(height), float(descent)
 
 
 def render(figure: Figure, kind: Literal["svg", "png", "pdf"] = "svg") -> bytes:
