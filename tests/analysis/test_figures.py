@@ -19,8 +19,6 @@ from matplotlib.text import Annotation, Text
 from roar.analysis.beyond import control_curves
 from roar.analysis.curves import curves
 from roar.analysis.figures import (
-    PAGE,
-    PHONE,
     accuracy_curves,
     accuracy_matrix,
     critical_difference_diagram,

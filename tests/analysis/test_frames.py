@@ -13,7 +13,6 @@ from analysis_results import SIX, synthetic_results, with_controls
 from roar.analysis.classes import per_class
 from roar.analysis.curves import curves
 from roar.analysis.frames import COLUMNS, FORMATS, TABLES, render_table, table, tidy
-from roar.analysis.leaderboard import leaderboard
 from roar.errors import AnalysisError, UnknownNameError
 
 RESULTS = synthetic_results(classes=3, failed=[("vargrad", 90.0, 1), *[("sobel", 90.0, s) for s in range(5)]])

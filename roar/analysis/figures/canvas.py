@@ -14,7 +14,7 @@ class Picture(Figure):
     """A figure of matplotlib that belongs to no pyplot state and draws itself as PNG in a notebook."""
 
     def __init__(self, width: float, height: float, layout: Literal["constrained", "none"] = "constrained") -> None:
-        super().__init__(figsize=(width, height), layout=layout, facecolor=PAPER)
+        super().__init__(figsize=(width, height), layout=None if layout == "none" else layout, facecolor=PAPER)
         FigureCanvasAgg(self)
 
     def _repr_png_(self) -> bytes:

@@ -36,6 +36,7 @@ from roar.analysis.figures.style import (
     text_size,
 )
 from roar.analysis.names import REFERENCE
+from roar.analysis.paired import Floats
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,12 +170,9 @@ class _Renderer(RendererBase):
         said = next(self._values, "") if each else self._of_all
         if style is None:
             return
-        clip = gc.get_clip_rectangle()
         shape = transform.transform_path(path)
-        if rgbFace is not None and clip is not None and len(shape.vertices):
-            low, high = shape.vertices.min(axis=0), shape.vertices.max(axis=0)
-            if low[0] < clip.x0 - 1 or low[1] < clip.y0 - 1 or high[0] > clip.x1 + 1 or high[1] > clip.y1 + 1:
-                shape = shape.clip_to_bbox(clip)
+        if rgbFace is not None:
+            shape = _clipped(shape, gc.get_clip_rectangle())
         words = self._path(shape)
         if not words:
             return
@@ -188,20 +186,22 @@ class _Renderer(RendererBase):
         if self._kinds[-1:] != ["line2d"]:  # a collection of one shape
             RendererBase.draw_markers(self, gc, marker_path, marker_trans, path, trans, rgbFace)
             return
-        marker = marker_trans.transform_path(marker_path)
-        closed = marker.codes is not None and Path.CLOSEPOLY in marker.codes
+        corners = _array(marker_trans.transform(marker_path.vertices))
+        codes = marker_path.codes
+        kinds = set() if codes is None else set(_array(codes))
+        closed = Path.CLOSEPOLY in kinds
         style = _style(gc, rgbFace if closed else None, "pt" if any(self._marks) else "")
-        for x, y in trans.transform(path.vertices):
+        for x, y in _array(trans.transform(path.vertices)):
             said = next(self._values, "")
             if style is None or not np.isfinite([x, y]).all():
                 continue
             if not any(self._marks):  # a tick
-                self._lines.setdefault(style, []).append(self._path(Path(marker.vertices + (x, y), marker.codes)))
-            elif closed and Path.CURVE4 in marker.codes:
+                self._lines.setdefault(style, []).append(self._path(Path(corners + np.array([x, y]), codes)))
+            elif closed and Path.CURVE4 in kinds:
                 self._write(_titled("circle", f'{style} cx="{_number(x)}" cy="{_number(self.height - y)}" '
-                                              f'r="{_number(np.ptp(marker.vertices[:, 0]) / 2)}"', said))
+                                              f'r="{_number(float(np.ptp(corners[:, 0])) / 2)}"', said))
             else:
-                words = self._path(Path(marker.vertices + (x, y), marker.codes))
+                words = self._path(Path(corners + np.array([x, y]), codes))
                 self._write(_titled("path", f'{style} d="{words}"', said))
 
     def draw_text(self, gc: GraphicsContextBase, x: float, y: float, s: str, prop: FontProperties, angle: float,
@@ -241,13 +241,27 @@ class _Renderer(RendererBase):
 
     def _path(self, shape: Path) -> str:
         """The ``d`` of a path in the SVG's coordinates."""
-        words = []
+        words: list[str] = []
         for vertices, code in shape.iter_segments(simplify=False, curves=True, remove_nans=True):
             pairs = [f"{_number(x)},{_number(self.height - y)}"
                      for x, y in zip(vertices[::2], vertices[1::2], strict=True)]
             letter = " " if code == Path.LINETO and words and words[-1][0] in "M " else _LETTERS[code]
             words.append(letter + ("" if code == Path.CLOSEPOLY else " ".join(pairs)))
         return "".join(words) if len(words) > 1 else ""
+
+
+def _array(values: Any) -> Floats:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _clipped(shape: Path, clip: Any) -> Path:
+    """A filled shape within the panel that it belongs to."""
+    corners = _array(shape.vertices)
+    if clip is None or not len(corners):
+        return shape
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    inside = (low >= _array(clip.min) - 1).all() and (high <= _array(clip.max) + 1).all()
+    return shape if inside else shape.clip_to_bbox(clip)
 
 
 def _style(gc: GraphicsContextBase, face: Any, kind: str = "") -> str | None:
@@ -268,7 +282,7 @@ def _style(gc: GraphicsContextBase, face: Any, kind: str = "") -> str | None:
     elif drawn:
         dashes = gc.get_dashes()[1]
         attributes += f' stroke-width="{_number(gc.get_linewidth())}"' if gc.get_linewidth() != 1 else ""
-        attributes += f' stroke-dasharray="{" ".join(map(_number, dashes))}"' if dashes is not None else ""
+        attributes += f' stroke-dasharray="{" ".join(map(_number, _array(dashes)))}"' if dashes is not None else ""
         attributes += ' stroke-linecap="round"' if gc.get_capstyle() == "round" else ""
     alpha = gc.get_alpha() if gc.get_forced_alpha() else face[3] if filled and len(face) == 4 else edge[3]
     attributes += f' opacity="{alpha:g}"' if alpha != 1 else ""

@@ -43,12 +43,10 @@ def leaderboard_intervals(board: pd.DataFrame, medium: Medium = FILE) -> Figure:
     if not controls:
         raise AnalysisError(f"No estimator was held against {' or '.join(map(repr, BOARD_CONTROLS))}; add one to the "
                             "experiment's estimators.")
-    board = with_remarks(board, [""] * len(board))
+    board = with_remarks(board, [""] * len(board)) if medium.titles else board.assign(remark="")
     found = list(board.groupby(list(PANEL), sort=False))
     across = min(len(controls), medium.columns)
     down = -(-len(controls) // across)
-    if not medium.titles:  # the page says them in its table
-        board = board.assign(remark="")
     row_height = ROW if (board["remark"] == "").all() else TALL_ROW
     labels = [*board["estimator"], *board["remark"]]
     left, above, below = max(map(text_width, labels)) + 0.15, 0.36 if medium.titles else 0.1, 0.54
@@ -56,15 +54,15 @@ def leaderboard_intervals(board: pd.DataFrame, medium: Medium = FILE) -> Figure:
     note = 0.3 if medium.titles else 0.0
     with mpl.rc_context({**RC, "axes.grid.axis": "x"}):
         figure = new_figure(medium.width, sum(heights) + (above + below) * len(heights) + note, "none")
-        grid = panel_grid(figure, len(heights), across, (left, 0.12, above, below + note), (0.2, above + below), heights)
+        grid = panel_grid(figure, len(heights), across, (left, 0.12, above, below + note), (0.2, above + below),
+                          heights)
         for i, (panel, part) in enumerate(found):
             for j, control in enumerate(controls):
                 row, column = i * down + j // across, j % across
                 axes = figure.add_subplot(grid[row, column])
                 _draw_intervals(axes, part, control)
                 axes.set_yticks(range(len(part)), _labels(part) if column == 0 else [""] * len(part))
-                axes.set_xlabel(f"advantage over {control}" + ("\n" if medium.columns > 1 else " ")
-                                + "(points, mean over t)", fontsize=8)
+                axes.set_xlabel(f"advantage over {control}\n(points, mean over t)", fontsize=8)
                 if medium.titles and j == 0:
                     axes.set_title(panel_title(dict(zip(PANEL, map(str, panel), strict=True))), loc="left")
         if medium.titles:
@@ -104,7 +102,12 @@ def _labels(part: pd.DataFrame) -> list[str]:
 
 
 def critical_difference_diagram(test: CriticalDifference, medium: Medium = FILE) -> Figure:
-    """Mean ranks on a line; bars join the estimators that the test cannot tell apart (Demšar 2006, figure 1)."""
+    """Mean ranks on a line; bars join the estimators that the test cannot tell apart (Demšar 2006, figure 1).
+
+    Args:
+        test: one of :func:`roar.analysis.ranks.critical_differences`.
+        medium: where the figure is shown; its width is always a file's, so that it scrolls on a phone.
+    """
     import matplotlib as mpl
 
     k = len(test.estimators)
@@ -113,11 +116,11 @@ def critical_difference_diagram(test: CriticalDifference, medium: Medium = FILE)
     top, bars = 0.75, bar * (len(test.groups) + 1)
     height = top + bars + ROW * half + (0.55 if medium.titles else 0.15)
     with mpl.rc_context({**RC, "axes.grid": False}):
-        figure = new_figure(medium.width, height, "none")
+        figure = new_figure(FILE.width, height, "none")
         axes: Axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.set_axis_off()
-        left, right = 2.3, medium.width - 2.3  # inches: where rank 1 and rank k are
-        axes.set(xlim=(0, medium.width), ylim=(height, 0))
+        left, right = 2.3, FILE.width - 2.3  # inches: where rank 1 and rank k are
+        axes.set(xlim=(0, FILE.width), ylim=(height, 0))
         scale = (right - left) / max(k - 1, 1)
         place = left + (np.asarray(test.mean_ranks) - 1) * scale
         pen: dict[str, Any] = {"color": SOFT, "linewidth": 1.0, "solid_capstyle": "butt"}

@@ -47,7 +47,8 @@ def agreement_heatmap(pairs: pd.DataFrame, medium: Medium = FILE) -> Figure:
     above = _TITLE if medium.titles else 0.05
     heights = [names + _TREE + above + 0.1 + _CELL * len(one.estimators) for one in found]
     with mpl.rc_context({**RC, "axes.grid": False}):
-        figure = new_figure(names + _CELL * (most + 1) + 0.05 + (_BAR + 0.5 if medium.titles else 0.0), sum(heights), "none")
+        wide = names + _CELL * (most + 1) + (_BAR + 0.55 if medium.titles else 0.05)
+        figure = new_figure(wide, sum(heights), "none")
         top = sum(heights)
         for one, height in zip(found, heights, strict=True):
             _draw(figure, one, (names, top), medium)
@@ -90,8 +91,8 @@ def _draw(figure: Figure, one: Agreement, corner: tuple[float, float], medium: M
     said = (f"rank correlation over pixels, mean over {one.images:,} test images; 95 % intervals of "
             f"±{one.half_width:.2f} or less")
     if (one.tied_share >= TIED).any():
-        said += (f"\n* {100 * TIED:g} % or more of the pixels tie; they fall by one lot per image, the same for all, so "
-                 "agreement among * is overstated")
+        said += (f"\n* {100 * TIED:g} % or more of the pixels tie; they fall by one lot per image, the same for all, "
+                 "so agreement among * is overstated")
     figure.text(0.1 / wide, (top - 0.32) / high, said, fontsize=7.5, color=SOFT, va="top")
 
 

@@ -26,7 +26,7 @@ def section(frames: Mapping[str, pd.DataFrame]) -> Section:
 def _network(one: Agreement, pairs: pd.DataFrame) -> dict[str, Any]:
     own = pairs[(pairs["source"] == one.here["source"]) & (pairs["regularizer"] == one.here["regularizer"])
                 & ((pairs["model"] == one.here["model"]) | (pairs["across"] == "seeds"))]
-    label = (f"Rank correlation of {len(one.estimators)} estimators' rankings over {one.images} test images; the numbers "
-             "are in the cells")
+    label = (f"Rank correlation of {len(one.estimators)} estimators' rankings over {one.images} test images; the "
+             "numbers are in the cells")
     return {"title": panel_title(one.here), "agreement": one,
             "chart": inline(agreement_heatmap(own, PAGE), label, "wide always")}

@@ -100,7 +100,8 @@ def _draw_steps(axes: Axes, part: pd.DataFrame, measure: str) -> None:
         axes.axhline(guide, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)))
     for name in sorted(part["estimator"].unique(), key=order):
         own, style = part[part["estimator"] == name].sort_values("step"), look(name)
-        x, mean, low, high = (own[column].to_numpy(dtype=np.float64) for column in ("step", "mean", "ci_low", "ci_high"))
+        x, mean, low, high = (own[column].to_numpy(dtype=np.float64)
+                              for column in ("step", "mean", "ci_low", "ci_high"))
         if start:
             x, mean, low, high = (np.concatenate([[first], rest]) for first, rest in
                                   ((0, x), (1, mean), (1, low), (1, high)))

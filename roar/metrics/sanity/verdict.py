@@ -16,7 +16,7 @@ from roar.analysis.names import knows_no_model
 
 UNCHANGED = 0.5
 """The mean rank correlation above which a ranking counts as unchanged: half-way between the real network's own ranking
-(1) and one that has nothing to do with it (0). Adebayo et al. set no bound; any is a convention, and this one is said."""
+(1) and one that has nothing to do with it (0). Adebayo et al. set no bound; any is a convention, and this is stated."""
 
 NOTICES, DOES_NOT_NOTICE, UNDECIDED, NOT_CHECKED = "notices", "does not notice", "undecided", "not checked"
 SANITY_COLUMNS = ("source", "model", "regularizer", "estimator", "kind", "step", "steps", "layers", "measure",

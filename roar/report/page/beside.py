@@ -63,8 +63,9 @@ def findings(rows: Rows) -> list[str]:
         _listed(f"The mask's shape alone tells the class better than a guess among classes of one size ({guess})", [
             f"{row['estimator']} {row[shape]:.1f} % [{row[f'{shape}_ci_low']:.1f}, {row[f'{shape}_ci_high']:.1f}]"
             for row in telling]),
-        _listed("Accuracy is down to what the mask's shape may give, so it cannot fall further and ranks no estimator", [
-            f"{name} at {', '.join(t for other, t in explained if other == name)} %" for name in dict(explained)]),
+        _listed("Accuracy is down to what the mask's shape may give, so it cannot fall further and ranks no "
+                "estimator", [f"{name} at {', '.join(t for other, t in explained if other == name)} %"
+                              for name in dict(explained)]),
         _listed("At every threshold the pixels left tell more than the mask's shape", beyond),
     ]
     return [sentence for sentence in said if sentence]
