@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from roar.errors import AnalysisError, DamagedArtefactError, UnknownNameError
-from roar.metrics import METRICS, Metric, metrics_of
+from roar.metrics import Metric, metrics_of
 from roar.registry import load
 from roar.report.gallery import read_gallery
+from roar.report.leaderboard import leaderboard_of
 from roar.store.artefacts import key_of, versions
 from roar.store.requests import class_names
 from roar.store.results import finished_jobs, read_results
@@ -96,12 +97,10 @@ def write_report(store: Store, jobs: Collection[str] | None = None, experiment: 
     made_of = _made_of(store, frames.values(), experiment)
     names = _current(store, made_of) if keep_current else ()
     if not names:
-        from roar.report.page import joined_leaderboard
-
-        board = joined_leaderboard(results, frames)
+        metrics = metrics_of(store)
+        board = leaderboard_of(results, frames, metrics)
         files = {**_tables(results, frames["curves"], board), **dict(_figures(results, frames["curves"], board)),
-                 **{name: data for metric in metrics_of(store)
-                    for name, data in metric_files(metric, frames).items()},
+                 **{name: data for metric in metrics for name, data in metric_files(metric, frames).items()},
                  PAGE: page(store, results, frames, experiment).encode()}
         for name, data in files.items():
             store.files.write(f"{FOLDER}/{name}", data)
@@ -161,7 +160,8 @@ def page(store: Store, results: pd.DataFrame, frames: Mapping[str, pd.DataFrame]
     """The report as one HTML page."""
     from roar.report.page import report_page
 
-    return report_page(results, frames, provenance(store, results, experiment), read_gallery(store), class_names(store))
+    return report_page(results, frames, provenance(store, results, experiment), read_gallery(store), class_names(store),
+                       metrics_of(store))
 
 
 def current_page(store: Store) -> str:
@@ -203,9 +203,7 @@ def table(store: Store, name: str) -> pd.DataFrame:
     if name not in frames.TABLES:
         raise UnknownNameError("table", name, [*frames.TABLES, *tables])
     if name == "leaderboard":
-        from roar.report.page import joined_leaderboard
-
-        return joined_leaderboard(results_of(store), measured(store))
+        return leaderboard_of(results_of(store), measured(store), metrics_of(store))
     if name == "classes":
         from roar.analysis.classes import per_class
 

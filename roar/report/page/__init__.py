@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,16 +25,17 @@ from roar.analysis.figures.inline import chart, inline
 from roar.analysis.figures.style import TILE
 from roar.analysis.gallery import Gallery
 from roar.analysis.grid import grids
-from roar.analysis.leaderboard import BOARD_CONTROLS, leaderboard
+from roar.analysis.leaderboard import BOARD_CONTROLS
 from roar.analysis.page import Section, asset, fill, rows_of
 from roar.analysis.paper import against_paper
 from roar.analysis.ranks import CriticalDifference, critical_differences
 from roar.analysis.stability import agreement
 from roar.analysis.tables import accuracy_table
 from roar.errors import AnalysisError
-from roar.metrics import METRICS
+from roar.metrics import METRICS, Metric
 from roar.metrics.deletion.areas import deletion_areas
 from roar.registry import load
+from roar.report.leaderboard import leaderboard_of
 from roar.report.page.beside import control_sections
 from roar.report.page.summary import cost, limits, panel_rows, summary
 
@@ -44,7 +45,7 @@ PAPER_URL = "https://arxiv.org/abs/1806.10758"
 
 def report_page(results: pd.DataFrame, frames: Mapping[str, pd.DataFrame] | None = None,
                 provenance: Mapping[str, Any] | None = None, gallery: Gallery | None = None,
-                class_names: Sequence[str] | None = None) -> str:
+                class_names: Sequence[str] | None = None, metrics: Sequence[Metric] | None = None) -> str:
     """The whole report as HTML.
 
     Args:
@@ -57,6 +58,7 @@ def report_page(results: pd.DataFrame, frames: Mapping[str, pd.DataFrame] | None
             mapping (``versions``, ``hardware``, ``seeds``, ``keys``, ``cost``, ...), is shown under its name.
         gallery: degraded images.
         class_names: K names for the column ``class_accuracy``; default: the classes' numbers.
+        metrics: that bring sections; default: the built-in ones.
 
     Returns:
         The text of a file. Whatever is missing, failed or too little to judge by is named on the page.
@@ -66,6 +68,7 @@ def report_page(results: pd.DataFrame, frames: Mapping[str, pd.DataFrame] | None
     """
     results = checked(results)
     table = curves(results)
+    metrics = METRICS.all() if metrics is None else metrics
     frames = {**(frames or {}), "results": results, "curves": table}
     measured = [frame for name, frame in frames.items() if len(frame) and {"source", "model"} <= set(frame.columns)]
     deletion = rows_of(frames, "deletion")
@@ -77,25 +80,16 @@ def report_page(results: pd.DataFrame, frames: Mapping[str, pd.DataFrame] | None
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         title=_title(results if len(results) or not measured else measured[0]), measured=bool(measured),
         told={key: value for key, value in told.items() if value not in (None, "", [], {})},
-        panels=_panels(results, table, joined_leaderboard(results, frames)), sections=_sections(frames),
+        panels=_panels(results, table, leaderboard_of(results, frames, metrics)), sections=_sections(frames, metrics),
         beside=control_sections(results), faithfulness=_faithfulness(results), jobs=_jobs(results),
         paper=against_paper(results, None if deletion is None else deletion_areas(deletion)) if len(results) else None,
         classes=_classes(results, class_names), agreement=_agreement(results), gallery=_gallery(gallery),
         paper_url=PAPER_URL)
 
 
-def joined_leaderboard(results: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The leaderboard with what every metric that was measured has to say of the estimators."""
-    board = leaderboard(results)
-    for metric in METRICS.values():
-        if metric.leaderboard and all(table.name in frames for table in metric.tables):
-            board = load(metric.leaderboard)(board, frames)
-    return board
-
-
-def _sections(frames: Mapping[str, pd.DataFrame]) -> list[Section]:
-    """What the metrics bring, in the order of their names."""
-    made = [load(metric.page)(frames) for metric in METRICS.values() if metric.page]
+def _sections(frames: Mapping[str, pd.DataFrame], metrics: Iterable[Metric]) -> list[Section]:
+    """What the metrics bring, in their order."""
+    made = [load(metric.page)(frames) for metric in metrics if metric.page]
     return [section for section in made if section is not None]
 
 

@@ -8,8 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_results import SIX, TWENTY, synthetic_results, with_controls
-from test_analysis_paper import deletion_of
+from analysis_results import SIX, TWENTY, deletion_of, synthetic_results, with_controls
 
 from roar.analysis.beyond import control_curves
 from roar.analysis.curves import curves
