@@ -25,7 +25,8 @@ from roar.analysis.figures import (
     curves_beside_controls,
     leaderboard_intervals,
 )
-from roar.analysis.figures.style import CONTROL_LOOKS, FAMILY_COLORS, look, render, spread
+from roar.analysis.figures.palette import FAMILY_COLORS
+from roar.analysis.figures.style import CONTROL_LOOKS, look, render, spread
 from roar.analysis.leaderboard import leaderboard
 from roar.analysis.ranks import critical_differences
 from roar.errors import AnalysisError

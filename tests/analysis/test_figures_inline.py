@@ -24,7 +24,8 @@ from roar.analysis.figures import (
 )
 from roar.analysis.figures.inline import chart, inline, swatch
 from roar.analysis.figures.matrix import ON_DARK, ON_LIGHT, draw_cells
-from roar.analysis.figures.style import RC, THEME, TILE, Medium, look, new_figure, text_width
+from roar.analysis.figures.palette import THEME, text_width
+from roar.analysis.figures.style import RC, TILE, Medium, look, new_figure
 from roar.analysis.leaderboard import leaderboard, with_remarks
 from roar.analysis.ranks import critical_differences
 from roar.metrics.deletion.areas import deletion_beside_roar

@@ -11,18 +11,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from roar.analysis.curves import CURVE_COLUMNS, panel_title, panels, require
+from roar.analysis.figures.palette import Mark, text_width
 from roar.analysis.figures.style import (
     FILE,
     RC,
     REFERENCE_COLOR,
     REFERENCE_DASHES,
-    Mark,
     Medium,
     look,
     new_figure,
     panel_grid,
     spread,
-    text_width,
 )
 from roar.analysis.names import REFERENCE, order
 from roar.errors import AnalysisError

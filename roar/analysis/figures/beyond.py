@@ -11,7 +11,8 @@ from roar.analysis.beside import BLURRED, MASK_ONLY
 from roar.analysis.beyond import CONTROL_CURVE_COLUMNS
 from roar.analysis.curves import CURVE, CURVE_COLUMNS, PANEL, panel_title, require, with_reference
 from roar.analysis.figures.accuracy import draw_band, draw_thresholds, label_ends, label_room, measured
-from roar.analysis.figures.style import FILE, RC, SOFT, Mark, Medium, look, new_figure, panel_grid
+from roar.analysis.figures.palette import SOFT, Mark
+from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
 from roar.analysis.names import REFERENCE
 from roar.errors import AnalysisError
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roar.analysis.figures.style import FAMILY_COLORS, INK, RC, new_figure
+from roar.analysis.figures.palette import FAMILY_COLORS, INK
+from roar.analysis.figures.style import RC, new_figure
 from roar.analysis.heatmaps import HeatStrip
 
 if TYPE_CHECKING:

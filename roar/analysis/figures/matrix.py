@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from roar.analysis.curves import CURVE_COLUMNS, panel_title, panels, require, with_reference
-from roar.analysis.figures.style import PAPER, RC, RULE, Mark, new_figure
+from roar.analysis.figures.palette import PAPER, RULE, Mark
+from roar.analysis.figures.style import RC, new_figure
 from roar.analysis.names import order
 from roar.errors import AnalysisError
 

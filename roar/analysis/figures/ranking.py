@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from roar.analysis.curves import PANEL, panel_title
-from roar.analysis.figures.style import FILE, INK, RC, SOFT, Mark, Medium, look, new_figure, panel_grid, text_width
+from roar.analysis.figures.palette import INK, SOFT, Mark, text_width
+from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
 from roar.analysis.leaderboard import BOARD_CONTROLS, with_remarks
 from roar.analysis.ranks import CriticalDifference
 from roar.analysis.tables import signed

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from roar.analysis.curves import PANEL, panel_title, require
-from roar.analysis.figures.style import CONTROL_LOOKS, FAMILY_COLORS, INK, PAPER, RC, look, new_figure
+from roar.analysis.figures.palette import FAMILY_COLORS, INK, PAPER
+from roar.analysis.figures.style import CONTROL_LOOKS, RC, look, new_figure
 from roar.analysis.names import order, parts
 from roar.errors import AnalysisError
 

@@ -1,8 +1,6 @@
 """How an estimator looks, everywhere: one color and marker per family, one line style per ensemble.
 
-The colors are Okabe and Ito's (https://jfly.uni-koeln.de/color/), told apart with any color vision, a shade
-darker, so that text in them stands out from white by 4.5 to 1 (WCAG 2.2, criterion 1.4.3); markers
-and line styles say the same again, so that a picture printed in gray loses nothing.
+Markers and line styles say what the colors say once more, so that a picture printed in gray loses nothing.
 """
 
 from __future__ import annotations
@@ -11,31 +9,25 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from roar.analysis.figures.palette import CONTROL_COLORS, FAMILY_COLORS, GRID, INK, PAPER, SOFT
 from roar.analysis.names import Parts, parts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.gridspec import GridSpec
 
-FAMILY_COLORS = {"gradient": "#0067a6", "integrated-gradients": "#bf4f00", "guided-backprop": "#007d5c",
-                 "others": "#993388", "truth": "#7a5c00"}
 FAMILY_MARKERS = {"gradient": "o", "integrated-gradients": "s", "guided-backprop": "^", "others": "D", "truth": "v"}
 DASHES: dict[str, tuple[float, ...]] = {  # on, off, ... in line widths; () is a full line
     "base": (), "magnitude": (7, 2), "smoothgrad": (4, 1.5), "smoothgrad-magnitude": (4, 1.5, 1, 1.5),
     "smoothgrad-squared": (2, 1), "vargrad": (1, 1)}
 ORACLE_DASHES: dict[str, tuple[float, ...]] = {"oracle": (), "oracle-noisy": (2, 1), "oracle-inverted": (7, 2)}
 CONTROL_LOOKS: dict[str, tuple[str, str, tuple[float, ...]]] = {
-    "random": ("#4d4d4d", "x", ()), "random-bernoulli": ("#767676", "+", (1, 1)), "sobel": ("#6b6b6b", "P", (5, 2))}
-INK, SOFT, RULE, GRID, PAPER = "#222222", "#555555", "#d5d9df", "#e6e6e6", "#ffffff"
+    "random": (CONTROL_COLORS["random"], "x", ()), "sobel": (CONTROL_COLORS["sobel"], "P", (5, 2)),
+    "random-bernoulli": (CONTROL_COLORS["random-bernoulli"], "+", (1, 1))}
 REFERENCE_COLOR = INK
 REFERENCE_DASHES = (6.0, 3.0)
-THEME: dict[str, str] = {  # the page's name for each color, which it gives another shade in dark mode
-    **{color: family for family, color in FAMILY_COLORS.items()},
-    **{color: "controls" for color, _, _ in CONTROL_LOOKS.values()},
-    INK: "ink", SOFT: "soft", RULE: "rule", GRID: "grid", PAPER: "paper"}
 
 RC: dict[Any, Any] = {
     "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.5, "axes.labelsize": 9.0, "text.color": INK,
@@ -69,24 +61,6 @@ FILE = Medium()
 PAGE = Medium(titles=False)
 PHONE = Medium(4.1, 1, titles=False, names=False)
 TILE = Medium(2.1, 1, titles=False, names=False, detail=False)  # one of many beside each other
-
-
-class Mark(str):
-    """What an artist shows, for the page, as the artist's ``gid``; in files it is the id of the artist's group.
-
-    Attributes:
-        estimator: whose series the artist belongs to; empty where a legend cannot switch it off.
-        values: in words what each point or cell of the artist says, in the order of drawing.
-    """
-
-    estimator: str
-    values: tuple[str, ...]
-
-    def __new__(cls, estimator: str, values: Sequence[str] = (), name: str = "") -> Mark:
-        """A mark of a series; with ``name``, of something else that no legend switches off."""
-        mark = super().__new__(cls, name or f"series:{estimator}")
-        mark.estimator, mark.values = "" if name else estimator, tuple(values)
-        return mark
 
 
 @dataclass(frozen=True)
@@ -125,7 +99,7 @@ def new_figure(width: float, height: float, layout: Literal["constrained", "none
     """An empty figure in inches, outside pyplot, drawn by Agg; ``none`` leaves the layout to :func:`panel_grid`."""
     from roar.analysis.figures.canvas import Picture
 
-    return Picture(width, height, layout)
+    return Picture(width, height, layout, render)
 
 
 def panel_grid(figure: Figure, rows: int, columns: int, margins: tuple[float, float, float, float],
@@ -144,24 +118,6 @@ def panel_grid(figure: Figure, rows: int, columns: int, margins: tuple[float, fl
     return figure.add_gridspec(rows, columns, left=left / wide, right=1 - right / wide, top=1 - top / high,
                                bottom=bottom / high, wspace=gaps[0] / panel[0], hspace=gaps[1] / panel[1],
                                height_ratios=heights)
-
-
-def text_width(words: str, points: float = 9.0) -> float:
-    """The width of a line of text in inches."""
-    return text_size(words, points)[0] / 72
-
-
-@lru_cache(maxsize=4096)
-def text_size(words: str, points: float, weight: str | int = "normal") -> tuple[float, float, float]:
-    """Width, height and descent of a line of text in points."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
-        width, height, descent = text_to_path.get_text_width_height_descent(
-            words, FontProperties(size=points, weight=weight), False)
-    return float(width), float(height), float(descent)
 
 
 def render(figure: Figure, kind: Literal["svg", "png", "pdf"] = "svg") -> bytes:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roar.analysis.figures.style import RC, SOFT, new_figure
+from roar.analysis.figures.palette import SOFT
+from roar.analysis.figures.style import RC, new_figure
 from roar.errors import AnalysisError
 
 if TYPE_CHECKING:

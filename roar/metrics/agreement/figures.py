@@ -11,7 +11,8 @@ import pandas as pd
 from roar.analysis.curves import panel_title
 from roar.analysis.figures.heatmaps import SIGNED
 from roar.analysis.figures.matrix import draw_cells
-from roar.analysis.figures.style import FILE, PAPER, RC, SOFT, Medium, look, new_figure, text_width
+from roar.analysis.figures.palette import PAPER, SOFT, text_width
+from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure
 from roar.errors import AnalysisError
 from roar.metrics.agreement.summary import TIED, Agreement, agreements
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from roar.analysis.curves import SETTING, panel_title, panels
 from roar.analysis.figures.accuracy import draw_curves, label_ends, label_room
-from roar.analysis.figures.style import FILE, RC, SOFT, Mark, Medium, look, new_figure, panel_grid
+from roar.analysis.figures.palette import SOFT, Mark
+from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
 from roar.analysis.names import FAMILIES, REFERENCE, parts
 from roar.analysis.tables import signed
 from roar.errors import AnalysisError

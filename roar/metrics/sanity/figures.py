@@ -11,7 +11,8 @@ import pandas as pd
 
 from roar.analysis.curves import panel_title
 from roar.analysis.figures.accuracy import draw_band, label_ends, label_room
-from roar.analysis.figures.style import FILE, RC, SOFT, Mark, Medium, look, new_figure, panel_grid, text_width
+from roar.analysis.figures.palette import SOFT, Mark, text_width
+from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
 from roar.analysis.names import FAMILIES, order, parts
 from roar.analysis.tables import signed
 from roar.errors import AnalysisError
