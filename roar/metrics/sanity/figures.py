@@ -68,7 +68,7 @@ def sanity_curves(sanity: pd.DataFrame, measure: str = "spearman", threshold: fl
     heights = [0.4 + 0.2 * part["estimator"].nunique() / len(families) if kind == "labels" else 2.3
                for _, kind, part in found for _ in range(lines)]
     with mpl.rc_context(RC):
-        wide = 4.4 * columns + 0.6 if medium is FILE else medium.width
+        wide = (left + 2.7 + beside) * columns if medium is FILE else medium.width
         figure = new_figure(wide, sum(heights) + len(heights) * (above + below) + note, "none")
         grid = panel_grid(figure, len(heights), columns, (left, beside, above, below + note),
                           (left + beside, above + below), heights)
