@@ -91,6 +91,7 @@ COLUMNS: dict[str, str] = {
     "folder": "of the artefact in the store",
     "sanity": "whether the estimator notices a randomised network: `notices`, `does not notice weights` (or labels, or "
               "both), `undecided`, `not checked`",
+    "remark": "what a metric remarks of the estimator, shown below its name",
     "where": "what they have in common",
     "first": "one place",
     "second": "the other place",

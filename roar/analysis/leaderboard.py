@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,17 @@ def leaderboard(results: pd.DataFrame, resamples: int = RESAMPLES, root: int = 0
                          for note, span in zip(board["note"], spans, strict=True)]
     sure = _sure_ranks(results, board.index[board["rank"].notna()]).reindex(board.index)
     return board.join(sure).reset_index()[list(BOARD_COLUMNS)]
+
+
+def with_remarks(board: pd.DataFrame, remarks: Sequence[str]) -> pd.DataFrame:
+    """A leaderboard whose column ``remark``, shown beside an estimator's name, says more of each row.
+
+    Args:
+        board: with or without remarks.
+        remarks: one per row, empty where there is nothing to say.
+    """
+    before = board["remark"] if "remark" in board.columns else [""] * len(board)
+    return board.assign(remark=[_joined(*pair) for pair in zip(before, remarks, strict=True)])
 
 
 def verdicts(contrasts: pd.DataFrame, level: float = 1 - CONFIDENCE) -> pd.Series:

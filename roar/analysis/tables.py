@@ -47,30 +47,13 @@ def _cell(mean: float, half: float, digits: int) -> str:
     return f"{100 * mean:.{digits}f}" + ("" if pd.isna(half) else f"±{100 * half:.{digits}f}")
 
 
-def leaderboard_table(board: pd.DataFrame, digits: int = 1) -> pd.DataFrame:
-    """The leaderboard for people: place and range, and the advantage over each control with its interval.
+def signed(value: float, digits: int = 1) -> str:
+    """A number with its sign and a true minus.
 
-    Args:
-        board: as :func:`roar.analysis.leaderboard` returns it.
-        digits: after the decimal point.
-
-    Returns:
-        Strings: the columns of a panel, ``rank`` (with the range that the tests of all pairs leave open),
-        ``estimator``, ``over random`` and ``over sobel`` (points over t, 95 % t interval, and the verdict of the
-        Holm-corrected test), ``n`` and ``note``.
+    >>> signed(-1.25, 2)
+    '−1.25'
     """
-    rows = []
-    for row in board.to_dict("records"):
-        rank = "-" if pd.isna(row["rank"]) else str(row["rank"])
-        if rank != "-" and row["sure_low"] != row["sure_high"]:
-            rank += f" ({row['sure_low']}-{row['sure_high']})"
-        shown = {**{name: row[name] for name in PANEL}, "rank": rank, "estimator": row["estimator"]}
-        for control in ("random", "sobel"):
-            value, low, high = (row[f"{control}_{part}"] for part in ("advantage", "ci_low", "ci_high"))
-            text = "" if pd.isna(value) else f"{in_points(value, low, high, digits)} {row[f'{control}_verdict']}"
-            shown[f"over {control}"] = text
-        rows.append({**shown, "n": str(row["n"]), "note": row["note"]})
-    return pd.DataFrame(rows, columns=[*PANEL, "rank", "estimator", "over random", "over sobel", "n", "note"])
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def in_points(value: float, low: float, high: float, digits: int = 1) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -41,13 +40,12 @@ def write_audit(store: Store, audited: Audited, asked: Audit, papers: Mapping[st
     findings = conclusions(audited.scores, audited.quality)
     means = mean_scores(audited)
     figure = audit_taus(table)
-    svg = render(figure, "svg")
     written = {
         "audit.csv": table.to_csv(index=False).encode(),
         "audit-estimators.csv": means.to_csv(index=False).encode(),
-        "audit.svg": svg,
+        "audit.svg": render(figure, "svg"),
         "audit.png": render(figure, "png"),
-        "audit.html": _page(table, means, findings, svg, asked, papers).encode(),
+        "audit.html": _page(table, means, findings, asked, papers).encode(),
     }
     for name, data in written.items():
         store.files.write(f"{FOLDER}/{name}", data)
@@ -84,18 +82,15 @@ def _tau(tau: float, low: float, high: float) -> str:
     return f"{tau:.2f}{interval}"
 
 
-def _page(table: pd.DataFrame, means: pd.DataFrame, findings: list[str], svg: bytes, asked: Audit,
+def _page(table: pd.DataFrame, means: pd.DataFrame, findings: list[str], asked: Audit,
           papers: Mapping[str, str]) -> str:
-    from importlib import resources
+    from roar.analysis.figures.inline import chart
+    from roar.analysis.page import asset, fill
+    from roar.audit.figures import audit_taus
 
-    from jinja2 import Environment, PackageLoader
-    from markupsafe import Markup
-
-    style = (resources.files("roar.report.page") / "report.css").read_text(encoding="utf-8")
-    environment = Environment(loader=PackageLoader("roar.report.page", "."), autoescape=True, trim_blocks=True,
-                              lstrip_blocks=True)
     names = [column for column in means.columns if column not in ("source", "estimator", "quality")]
-    return environment.get_template("audit.html.j2").render(
-        style=Markup(style), figure=base64.b64encode(svg).decode(), findings=findings, asked=asked, papers=papers,
-        rows=summary_table(table).to_dict("records"), metrics=names,
-        sources=[(source, part.to_dict("records")) for source, part in means.groupby("source", sort=False)])
+    label = "Kendall's tau of every metric with the true order, with intervals; the table below has the numbers"
+    return fill("roar.audit", "page.html.j2", style=asset("page.css"), findings=findings, asked=asked, papers=papers,
+                chart=chart(lambda medium: audit_taus(table, medium), label),
+                rows=summary_table(table).to_dict("records"), metrics=names,
+                sources=[(source, part.to_dict("records")) for source, part in means.groupby("source", sort=False)])

@@ -112,8 +112,8 @@ def conclusions(scores: pd.DataFrame, quality: pd.DataFrame, resamples: int = RE
             found.append(f"No metric recovers the order of {title} better than another beyond the interval.")
     short = {row["metric"]: row["n"] for row, _ in every if 1 < row["n"] < FEW}
     if short:
-        found.append(f"Bootstrap intervals over so few draws are too short ({min(short.values())} of {', '.join(short)}): "
-                     "what is said of these is a hint until more seeds say the same.")
+        found.append(f"Bootstrap intervals over so few draws are too short ({min(short.values())} of "
+                     f"{', '.join(short)}): what is said of these is a hint until more seeds say the same.")
     return found
 
 

@@ -60,8 +60,10 @@ class Metric:
         sections: of the experiment file that it reads, besides those that every command takes.
         settings: its own section of the experiment file, under the name of its command.
         figures: ``module:function`` from every table of a report, by name, to functions that draw, by file name.
+        page: ``module:function`` from every table of a report, by name, ROAR's results among them, to the metric's
+            :class:`roar.analysis.page.Section` of the report's page, or None where there is nothing to show.
         leaderboard: ``module:function`` from the leaderboard and every table of a report to the leaderboard with what
-            the metric has to say of each estimator.
+            the metric has to say of each estimator; its column ``remark`` stands below an estimator's name.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Metric:
     sections: tuple[str, ...] = ("estimators", "degrade")
     settings: type[Settings] | None = None
     figures: Function | None = None
+    page: Function | None = None
     leaderboard: Function | None = None
 
     def run(self, session: Session) -> Any:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from roar.errors import AnalysisError, DamagedArtefactError, UnknownNameError
-from roar.metrics import METRICS, Metric, metrics_of
+from roar.metrics import Metric, metrics_of
 from roar.registry import load
 from roar.report.gallery import read_gallery
+from roar.report.leaderboard import leaderboard_of
 from roar.store.artefacts import key_of, versions
 from roar.store.requests import class_names
 from roar.store.results import finished_jobs, read_results
@@ -92,14 +93,14 @@ def write_report(store: Store, jobs: Collection[str] | None = None, experiment: 
 
     frames = measured(store)
     results = results_of(store, frames, jobs)
-    frames["curves"] = curves(results)
-    made_of = _made_of(store, (results, *frames.values()), experiment)
+    frames |= {"results": results, "curves": curves(results)}
+    made_of = _made_of(store, frames.values(), experiment)
     names = _current(store, made_of) if keep_current else ()
     if not names:
-        board = leaderboard_of(results, frames)
+        metrics = metrics_of(store)
+        board = leaderboard_of(results, frames, metrics)
         files = {**_tables(results, frames["curves"], board), **dict(_figures(results, frames["curves"], board)),
-                 **{name: data for metric in metrics_of(store)
-                    for name, data in metric_files(metric, frames).items()},
+                 **{name: data for metric in metrics for name, data in metric_files(metric, frames).items()},
                  PAGE: page(store, results, frames, experiment).encode()}
         for name, data in files.items():
             store.files.write(f"{FOLDER}/{name}", data)
@@ -155,22 +156,12 @@ def results_of(store: Store, frames: Mapping[str, pd.DataFrame] | None = None,
     return with_shared(results)
 
 
-def leaderboard_of(results: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The leaderboard with what every metric has to say of the estimators."""
-    from roar.analysis.leaderboard import leaderboard
-
-    board = leaderboard(results)
-    for metric in METRICS.all():
-        board = load(metric.leaderboard)(board, frames) if metric.leaderboard else board
-    return board
-
-
 def page(store: Store, results: pd.DataFrame, frames: Mapping[str, pd.DataFrame], experiment: str = "") -> str:
     """The report as one HTML page."""
     from roar.report.page import report_page
 
-    return report_page(results, frames["deletion"], provenance(store, results, experiment), read_gallery(store),
-                       class_names(store), frames["ranking-agreement"], frames["sanity"], frames["deletion-areas"])
+    return report_page(results, frames, provenance(store, results, experiment), read_gallery(store), class_names(store),
+                       metrics_of(store))
 
 
 def current_page(store: Store) -> str:
@@ -212,7 +203,7 @@ def table(store: Store, name: str) -> pd.DataFrame:
     if name not in frames.TABLES:
         raise UnknownNameError("table", name, [*frames.TABLES, *tables])
     if name == "leaderboard":
-        return leaderboard_of(results_of(store), measured(store))
+        return leaderboard_of(results_of(store), measured(store), metrics_of(store))
     if name == "classes":
         from roar.analysis.classes import per_class
 

@@ -13,8 +13,6 @@ from analysis_results import SIX, synthetic_results, with_controls
 from roar.analysis.classes import per_class
 from roar.analysis.curves import curves
 from roar.analysis.frames import COLUMNS, FORMATS, TABLES, render_table, table, tidy
-from roar.analysis.leaderboard import leaderboard
-from roar.analysis.tables import leaderboard_table
 from roar.errors import AnalysisError, UnknownNameError
 
 RESULTS = synthetic_results(classes=3, failed=[("vargrad", 90.0, 1), *[("sobel", 90.0, s) for s in range(5)]])
@@ -100,17 +98,6 @@ def test_classes_that_are_not_there_or_do_not_fit() -> None:
 def test_sources_may_have_different_classes() -> None:
     both = pd.concat([RESULTS, synthetic_results(["random"], source="letters", classes=26)])
     assert per_class(both).groupby("source")["class"].nunique().to_dict() == {"digits": 3, "letters": 26}
-
-
-def test_a_leaderboard_for_people() -> None:
-    shown = leaderboard_table(leaderboard(RESULTS)).set_index("estimator")
-    assert shown.loc["sobel", "rank"] == "-"
-    assert "not ranked" in shown.loc["sobel", "note"]
-    assert shown.loc["vargrad", "over random"].endswith("better")
-    assert shown.loc["random", "over random"] == ""
-    alone = leaderboard_table(leaderboard(synthetic_results(seeds=1))).set_index("estimator")
-    assert alone.loc["vargrad", "rank"] == "1 (1-6)"
-    assert alone.loc["vargrad", "over random"].endswith("(no interval) untested")
 
 
 def test_empty_results_give_empty_tables() -> None:

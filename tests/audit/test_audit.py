@@ -134,6 +134,9 @@ def test_the_audit_from_the_command_line(roar: Callable[..., Any], tmp_path: Pat
     assert estimators.set_index("estimator")["quality"][["oracle", "oracle-inverted"]].tolist() == [1.0, 0.0]
     page = (store / "reports/audit.html").read_text()
     assert not re.search("https?://|<script", page)
+    assert page.count("<svg") == 2  # wide and narrow, both drawn by the function of the file
+    assert len(re.findall(r"<title>ROAR, planted:[^<]*: -?[01]\.\d\d</title>", page)) == 2 * 2
+    assert ">ROAR</text>" in (store / "reports/audit.svg").read_text()
     results = len(list((store / "results").rglob("*.json*")))
     again = roar(*asked)
     assert again.code == 0, again.err

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from roar import pipeline
-from roar.analysis.figures import agreement_heatmap, render
+from roar.analysis.figures import render
 from roar.analysis.frames import COLUMNS
 from roar.analysis.stability import agreement as order_agreement
 from roar.datasets.degradation import replaced_count
 from roar.errors import AnalysisError, EstimatorError, ExperimentError
 from roar.experiment import load_experiment
 from roar.metrics import METRICS
-from roar.metrics.agreement.figures import shown
+from roar.metrics.agreement.figures import agreement_heatmap, shown
 from roar.metrics.agreement.frames import COLUMNS as OWN
 from roar.metrics.agreement.summary import agreements
 from roar.metrics.agreement.tasks import agreement as measure_agreement

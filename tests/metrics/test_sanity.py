@@ -19,13 +19,14 @@ from scipy import stats
 from torch import Tensor, nn
 
 from roar import pipeline
-from roar.analysis.figures import leaderboard_intervals, render, sanity_curves
+from roar.analysis.figures import leaderboard_intervals, render
 from roar.analysis.frames import COLUMNS
 from roar.analysis.leaderboard import leaderboard
 from roar.datasets.statistics import normalisation
 from roar.errors import AnalysisError, ExperimentError
 from roar.experiment import EstimatorSettings, Experiment, load_experiment, portable, to_toml
 from roar.metrics.agreement.tasks import agreement as measure_agreement
+from roar.metrics.sanity.figures import sanity_curves
 from roar.metrics.sanity.frames import COLUMNS as OWN
 from roar.metrics.sanity.settings import SanitySettings
 from roar.metrics.sanity.tasks import sanity as measure_sanity
@@ -374,8 +375,9 @@ def test_the_page_shows_both_or_says_that_they_were_not_done(session: pipeline.S
     assert "The rankings were not compared" in bare
     assert "No sanity checks are here" in bare
     assert "sanity check:" not in bare
-    page = report_page(synthetic_results(), agreeing=Results(session.store).ranking_agreement(), sanity=pd.concat(
-        [checks({"gradient": 0.9, "vargrad": 0.1}), checks({"gradient": 0.9}, "labels", steps=1)]))
+    page = report_page(synthetic_results(), {
+        "ranking-agreement": Results(session.store).ranking_agreement(),
+        "sanity": pd.concat([checks({"gradient": 0.9, "vargrad": 0.1}), checks({"gradient": 0.9}, "labels", steps=1)])})
     assert page.count("does not notice</strong>") == 2
     assert "sanity check: does not notice weights and labels" in page
     assert "sanity check: not checked" in page

@@ -64,8 +64,8 @@ def gallery_of(label: str = "cat") -> Gallery:
 @pytest.fixture(scope="module")
 def full() -> Page:
     results = synthetic_results(classes=5, failed=[("vargrad", 90.0, 1), *[("sobel", 90.0, s) for s in range(5)]])
-    text = report_page(results, deletion_of(dict.fromkeys(SIX, 0.3)), PROVENANCE, gallery_of(ROUGH_NAMES[0]),
-                       ROUGH_NAMES)
+    text = report_page(results, {"deletion": deletion_of(dict.fromkeys(SIX, 0.3))}, PROVENANCE,
+                       gallery_of(ROUGH_NAMES[0]), ROUGH_NAMES)
     return Page(text)
 
 
@@ -171,8 +171,8 @@ def test_several_panels_are_kept_apart() -> None:
 def test_twenty_estimators_fit_into_five_megabytes() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (6, 224, 224, 3), dtype=np.uint8)  # the worst to compress
     gallery = Gallery((0.0, 10.0, 30.0, 50.0, 70.0, 90.0), tuple(GalleryRow(name, "cat", noise) for name in TWENTY))
-    text = report_page(synthetic_results(TWENTY, classes=10), deletion_of(dict.fromkeys(TWENTY, 0.3)), PROVENANCE,
-                       gallery)
+    text = report_page(synthetic_results(TWENTY, classes=10), {"deletion": deletion_of(dict.fromkeys(TWENTY, 0.3))},
+                       PROVENANCE, gallery)
     assert len(text.encode()) < 5_000_000
 
 

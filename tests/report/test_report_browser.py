@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from analysis_results import SIX, TWENTY, deletion_of, synthetic_results
 
@@ -41,6 +42,16 @@ def browser() -> Iterator[Any]:
     driver.quit()
 
 
+def sanity_of(estimators: Sequence[str]) -> pd.DataFrame:
+    """Sanity checks of three steps, in which every estimator notices that the network is another."""
+    return pd.DataFrame([
+        {"source": "digits", "model": "simplecnn", "regularizer": "recipe", "estimator": name, "kind": "cascading",
+         "step": step, "steps": 3, "layers": f"layer{step}", "measure": "spearman", "threshold": np.nan, "mean": mean,
+         "std": 0.1, "n": 30, "ci_low": mean - 0.05, "ci_high": mean + 0.05, "by_chance": 0.0, "tied_share": 0.0,
+         "train_accuracy": np.nan} for i, name in enumerate(estimators) for step in (1, 2, 3)
+        for mean in [1 - step * (0.3 + 0.002 * i)]])
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A full page on disk."""
@@ -48,8 +59,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     gallery = Gallery((0.0, 10.0, 30.0, 50.0, 70.0, 90.0), (GalleryRow("vargrad", "<b>cat</b>", noise),))
     results = synthetic_results(TWENTY, classes=3, failed=[("vargrad", 90.0, 1)])
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(report_page(results, deletion_of(dict.fromkeys(SIX, 0.3)), {"versions": {"roar": "0.1.0"}},
-                                gallery, ["<script>alert(1)</script>", "a \"b\" 'c' 😀", "שלום"]), encoding="utf-8")
+    frames = {"deletion": deletion_of(dict.fromkeys(SIX, 0.3)), "sanity": sanity_of(TWENTY[:-2])}
+    names = ["<script>alert(1)</script>", "a \"b\" 'c' 😀", "שלום"]
+    path.write_text(report_page(results, frames, {"versions": {"roar": "0.1.0"}}, gallery, names), encoding="utf-8")
     return Path(path).as_uri()
 
 
@@ -129,7 +141,7 @@ def test_values_by_keyboard_and_by_pointer(page: Any) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
-    chart = page.find_element("css selector", "svg.chart.wide")
+    chart = page.find_element("css selector", "svg.chart.wide[aria-label^='Test accuracy']")
     tip = page.find_element("id", "tip")
     page.execute_script("arguments[0].focus()", chart)
     ActionChains(page).send_keys(Keys.ARROW_RIGHT).perform()
@@ -142,6 +154,57 @@ def test_values_by_keyboard_and_by_pointer(page: Any) -> None:
     last = chart.find_elements("css selector", "[data-estimator='vargrad-gb'] .pt")[-1]
     ActionChains(page).move_to_element(last).perform()
     assert tip.text.startswith("vargrad-gb, 90 % replaced: ")
+
+
+@pytest.mark.parametrize(("chart", "first", "second"), [
+    ("Each estimator's advantage", "vargrad-gb over random: +", "smoothgrad-squared-gb over random: +"),
+    ("Correlation with the real ranking", "gradient, nothing: +1.00", "gradient-magnitude, nothing: +1.00"),
+    ("Advantage over random without retraining", "vargrad: ", "smoothgrad-squared: "),
+])
+def test_every_chart_is_read_by_keyboard(page: Any, chart: str, first: str, second: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    tip = page.find_element("id", "tip")
+    page.execute_script("arguments[0].focus()", page.find_element(
+        "css selector", f"svg.chart.wide[aria-label^=\"{chart}\"]"))
+    ActionChains(page).send_keys(Keys.ARROW_RIGHT).perform()
+    assert tip.text.startswith(first)
+    ActionChains(page).send_keys(Keys.ARROW_DOWN).perform()
+    assert tip.text.startswith(second)
+
+
+def test_lines_follow_the_theme_and_stand_out(page: Any) -> None:
+    ratios = """
+      const lum = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map(x => x / 255)
+          .map(x => x <= .04045 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4); return .2126*v[0]+.7152*v[1]+.0722*v[2]; };
+      const paper = lum(getComputedStyle(document.body).backgroundColor);
+      const lines = [...document.querySelectorAll('.series > path:not(.pt)')].map(e => getComputedStyle(e).stroke)
+          .filter(c => c !== 'none');
+      return [...new Set(lines)].map(c => (Math.max(lum(c), paper) + .05) / (Math.min(lum(c), paper) + .05));"""
+    seen = []
+    for scheme in ("light", "dark"):
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [
+            STILL, {"name": "prefers-color-scheme", "value": scheme}]})
+        seen.append(page.execute_script(ratios))
+        assert len(seen[-1]) >= 5  # three families, the controls, the reference
+        assert min(seen[-1]) >= 3  # WCAG 2.2, criterion 1.4.11
+    assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_chart_has_one_drawing_for_each_width(page: Any, width: int) -> None:
+    resize(page, width)
+    page.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    charts: list[list[Any]] = page.execute_script(
+        "return [...document.querySelectorAll('svg.chart')].map(e => [e.getAttribute('class'),"
+        " e.getAttribute('aria-label'), e.getBoundingClientRect().width,"
+        " e.closest('.scroll') ? 0 : e.getBoundingClientRect().right])")
+    shown = [(kind, label) for kind, label, wide, _ in charts if wide > 0]
+    assert len({label for _, label in shown}) == len(shown) == len({label for _, label, _, _ in charts})
+    assert all(right <= width for *_, right in charts)
+    hidden = "chart narrow" if width > 704 else "chart wide"
+    assert hidden not in {kind for kind, _ in shown}
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])

@@ -10,8 +10,9 @@ import pandas as pd
 from roar.analysis.beside import BLURRED, MASK_ONLY
 from roar.analysis.beyond import CONTROL_CURVE_COLUMNS
 from roar.analysis.curves import CURVE, CURVE_COLUMNS, PANEL, panel_title, require, with_reference
-from roar.analysis.figures.accuracy import label_ends
-from roar.analysis.figures.style import CONTROL_LOOKS, RC, look, new_figure
+from roar.analysis.figures.accuracy import draw_band, draw_thresholds, label_ends, label_room, measured
+from roar.analysis.figures.palette import SOFT, Mark
+from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
 from roar.analysis.names import REFERENCE
 from roar.errors import AnalysisError
 
@@ -23,12 +24,15 @@ NAMES = {BLURRED: "random, as smooth", MASK_ONLY: "mask alone"}
 _DASHES = {BLURRED: (5.0, 2.0), MASK_ONLY: (1.0, 1.4)}
 
 
-def curves_beside_controls(curves: pd.DataFrame, controls: pd.DataFrame) -> Figure:
+def curves_beside_controls(curves: pd.DataFrame, controls: pd.DataFrame, medium: Medium = FILE,
+                           limits: tuple[float, float] | None = None) -> Figure:
     """A panel per estimator: its curve, its equally smooth random twin, its masks alone, and the random control.
 
     Args:
-        curves: as :func:`roar.analysis.curves` returns them.
+        curves: as :func:`roar.analysis.curves.curves` returns them.
         controls: as :func:`roar.analysis.beyond.control_curves` returns them.
+        medium: where the figure is shown.
+        limits: of the accuracy in percent, for figures that share a scale.
 
     Returns:
         A figure. Bands are 95 % intervals over seeds and are left out where a cell has one seed.
@@ -47,20 +51,26 @@ def curves_beside_controls(curves: pd.DataFrame, controls: pd.DataFrame) -> Figu
     columns = min(len(found), 3)
     rows = ceil(len(found) / columns)
     several = len({panel_title(here) for here, *_ in found}) > 1
+    room = label_room(["random", "itself", *NAMES.values()])
+    left, above, below = (0.5, 0.36, 0.46) if medium.detail else (0.3, 0.08, 0.26)
     with mpl.rc_context(RC):
-        figure = new_figure(max(4.3 * columns, 5.6), 2.9 * rows + 0.4)
+        wide, high = max(4.3 * columns, 5.6) if medium is FILE else medium.width, 2.3 if medium.detail else 1.5
+        figure = new_figure(wide, (high + above + below) * rows, "none")
+        grid = panel_grid(figure, rows, columns, (left, room, above, below), (left + room, above + below))
         first = None
         for i, (here, own, beside, random) in enumerate(found):
-            axes = figure.add_subplot(rows, columns, i + 1, sharey=first)
+            axes = figure.add_subplot(grid[i // columns, i % columns], sharey=first)
             first = first or axes
             _draw(axes, own, beside, random)
-            axes.set_title(here["estimator"], loc="left", color=look(here["estimator"]).colour, parse_math=False)
-            if several:
-                axes.set_title(panel_title(here), loc="right", fontsize=7, color="#555555", parse_math=False)
-            axes.set_xlabel(f"{'least' if here['mode'] == 'kar' else 'most'} important pixels replaced (%)")
-            if i % columns == 0:
-                axes.set_ylabel("test accuracy (%)")
-        figure.draw_without_rendering()  # the labels need the size of the laid-out axes
+            draw_thresholds(axes, pd.concat([own["threshold"], beside["threshold"]]), here["mode"], medium.detail)
+            if medium.titles:
+                axes.set_title(here["estimator"], loc="left", color=look(here["estimator"]).color)
+                if several:
+                    axes.set_title(panel_title(here), loc="right", fontsize=7, color=SOFT)
+            if i % columns:
+                axes.set_ylabel("")
+        if limits is not None:
+            figure.axes[0].set_ylim(*limits)
         for axes in figure.axes:
             label_ends(axes)
     return figure
@@ -85,23 +95,17 @@ def multiples(curves: pd.DataFrame, controls: pd.DataFrame) -> list[Multiple]:
 
 
 def _draw(axes: Axes, own: pd.DataFrame, beside: pd.DataFrame, random: pd.DataFrame) -> None:
-    """One estimator: the random control in grey, its own curve full, its controls thin in the same colour."""
-    grey = CONTROL_LOOKS["random"][0]
+    """One estimator: the random control in gray, its own curve full, its controls thin in the same color."""
     name = str(beside["estimator"].iloc[0])
     style = look(name)
-    if len(random):
-        axes.plot(random["threshold"], 100 * random["mean"], color=grey, linewidth=1, label="random")
-        axes.fill_between(random["threshold"], 100 * random["ci_low"], 100 * random["ci_high"], color=grey,
-                          alpha=0.25, linewidth=0)
-    if len(own):
-        axes.plot(own["threshold"], 100 * own["mean"], color=style.colour, marker=style.marker, markersize=4,
-                  linewidth=2, label="itself", zorder=3)
-        axes.fill_between(own["threshold"], 100 * own["ci_low"], 100 * own["ci_high"], color=style.colour, alpha=0.18,
-                          linewidth=0)
-    for control, line in beside.groupby("control", sort=False):
-        axes.plot(line["threshold"], 100 * line["mean"], color=style.colour, linewidth=1.3,
-                  linestyle=(0, _DASHES[str(control)]), marker=".", markersize=3, label=NAMES[str(control)], zorder=2.5)
-        axes.fill_between(line["threshold"], 100 * line["ci_low"], 100 * line["ci_high"], color=style.colour,
-                          alpha=0.1, linewidth=0)
-    ticks = sorted({0.0, *own["threshold"], *beside["threshold"]})
-    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    plain = {"color": look("random").color, "linewidth": 1.0}
+    whole = {**style.line(), "linewidth": 2.0, "linestyle": "-"}
+    for words, estimator, line, drawn in (
+            ("random", "random", random, plain), ("itself", name, own, whole),
+            *((NAMES[str(control)], name, line, {"color": style.color, "linewidth": 1.3, "linestyle": (
+                0, _DASHES[str(control)])}) for control, line in beside.groupby("control", sort=False))):
+        if len(line):
+            draw_band(axes, line["threshold"], 100 * line["ci_low"], 100 * line["ci_high"], estimator)
+            said = "; ".join(f"{row['threshold']:g} %: {measured(row, 'seeds')}" for row in line.to_dict("records"))
+            axes.plot(line["threshold"], 100 * line["mean"], label=words, zorder=2, **drawn,
+                      gid=Mark(estimator, [f"{words}, {said}"]))

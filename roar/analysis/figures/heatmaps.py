@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from roar.analysis.figures.palette import FAMILY_COLORS, INK
 from roar.analysis.figures.style import RC, new_figure
 from roar.analysis.heatmaps import HeatStrip
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIGNED, UNSIGNED = "RdBu_r", "cividis"  # told apart with any colour vision (ColorBrewer; Nunez et al. 2018)
+SIGNED, UNSIGNED = "RdBu_r", "cividis"  # told apart with any color vision (ColorBrewer; Nunez et al. 2018)
 _CELL = 0.92  # inches
 _GAP = 0.16  # between networks, as a share of a cell
 _BAR = 0.1
@@ -22,7 +23,7 @@ _BAR = 0.1
 def heat_strip(strip: HeatStrip) -> Figure:
     """A row per estimator; the picture, then for each network the map and what is left at each threshold.
 
-    The colours of a row have one scale for all networks, drawn at its right.
+    The colors of a row have one scale for all networks, drawn at its right.
     """
     import matplotlib as mpl
 
@@ -65,15 +66,15 @@ def heat_strip(strip: HeatStrip) -> Figure:
             bar.ax.tick_params(labelsize=6, length=2, pad=1)
             bar.outline.set_linewidth(0.4)
         figure.text(0.08 / width, 1 - 0.14 / height, f"{strip.title}: {strip.label}", fontsize=10, fontweight="bold",
-                    va="top", parse_math=False)
+                    va="top")
     return figure
 
 
 def _network(axes: Axes, name: str, predicted: str, right: bool) -> None:
     axes.annotate(name, (0, 1), xytext=(0, 27), xycoords="axes fraction", textcoords="offset points", fontsize=9,
-                  fontweight="bold", parse_math=False)
+                  fontweight="bold")
     axes.annotate(f"{predicted}{'' if right else ' (wrong)'}", (0, 1), xytext=(0, 16), xycoords="axes fraction",
-                  textcoords="offset points", fontsize=8, color="#222222" if right else "#BF4F00", parse_math=False)
+                  textcoords="offset points", fontsize=8, color=INK if right else FAMILY_COLORS["integrated-gradients"])
 
 
 def _picture(axes: Axes, picture: np.ndarray, title: str) -> None:

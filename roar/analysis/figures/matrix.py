@@ -1,7 +1,8 @@
-"""Estimator by threshold as a heat map."""
+"""Numbers in a grid of colored cells: estimator by threshold, and whatever else is a matrix."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from roar.analysis.curves import CURVE_COLUMNS, panel_title, panels, require, with_reference
+from roar.analysis.figures.palette import PAPER, RULE, Mark
 from roar.analysis.figures.style import RC, new_figure
 from roar.analysis.names import order
 from roar.errors import AnalysisError
@@ -16,6 +18,8 @@ from roar.errors import AnalysisError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+ON_LIGHT, ON_DARK = "#111111", "#fefefe"  # ink on cells, whose colors are the same in dark mode
 
 
 def accuracy_matrix(curves: pd.DataFrame) -> Figure:
@@ -42,8 +46,12 @@ def accuracy_matrix(curves: pd.DataFrame) -> Figure:
         figure = new_figure(6.6 * columns, (1.5 + 0.26 * tall) * rows)
         for i, (here, part) in enumerate(found):
             axes = figure.add_subplot(rows, columns, i + 1)
-            _draw(axes, best_first(part, here["mode"]), limits)
-            axes.set(xlabel=f"{'least' if here['mode'] == 'kar' else 'most'} important pixels replaced (%)", ylabel="")
+            wide = best_first(part, here["mode"])
+            draw_cells(axes, wide.to_numpy(dtype=np.float64), wide.map("{:.1f}".format).to_numpy(), "cividis", limits)
+            figure.colorbar(axes.collections[0], ax=axes, label="test accuracy (%)")
+            axes.set_xticks(np.arange(wide.shape[1]) + 0.5, [f"{threshold:g}" for threshold in wide.columns])
+            axes.set_yticks(np.arange(len(wide)) + 0.5, list(wide.index))
+            axes.set_xlabel(f"{'least' if here['mode'] == 'kar' else 'most'} important pixels replaced (%)")
             axes.set_title(panel_title(here), loc="left")
     return figure
 
@@ -55,22 +63,33 @@ def best_first(part: pd.DataFrame, mode: str) -> pd.DataFrame:
     return wide.loc[sorted(wide.index, key=lambda name: (means[name], order(name)))]
 
 
-def _draw(axes: Axes, wide: pd.DataFrame, limits: tuple[float, float]) -> None:
+def draw_cells(axes: Axes, values: np.ndarray, words: np.ndarray, cmap: str, limits: tuple[float, float],
+               said: Sequence[str] = ()) -> None:
+    """A heat map with the words in its cells, in the ink that is read more easily; NaN is hatched.
+
+    Args:
+        axes: without ticks afterwards.
+        values: ``[R, C]``.
+        words: ``[R, C]``.
+        cmap: a color map of matplotlib.
+        limits: of the color map.
+        said: what each cell says on the page, row by row.
+    """
     import seaborn
 
-    axes.patch.set(facecolor="#dddddd", hatch="xxx", edgecolor="#aaaaaa")
-    seaborn.heatmap(wide, ax=axes, cmap="cividis", vmin=limits[0], vmax=limits[1], annot=True, fmt=".1f",
-                    annot_kws={"fontsize": 7.5}, linewidths=0.8, linecolor="white", mask=wide.isna(),
-                    xticklabels=[f"{threshold:g}" for threshold in wide.columns],
-                    cbar_kws={"label": "test accuracy (%)"})
+    axes.patch.set(facecolor=RULE, hatch="xxx", edgecolor="#aaaaaa")
+    seaborn.heatmap(values, ax=axes, cmap=cmap, vmin=limits[0], vmax=limits[1], annot=words, fmt="", cbar=False,
+                    annot_kws={"fontsize": 7.5}, linewidths=0.8, linecolor=PAPER, mask=np.isnan(values),
+                    xticklabels=False, yticklabels=False)
     mesh = axes.collections[0]
-    for text in axes.texts:
-        text.set_color("black" if luminance(mesh.to_rgba(np.array([float(text.get_text())]))[0]) > 0.18 else "white")
-    axes.set_yticks(np.arange(len(wide)) + 0.5, list(wide.index), rotation=0)
+    mesh.set_gid(Mark("", said, name="cells"))
+    shown = values[~np.isnan(values)]
+    for text, value in zip(axes.texts, shown, strict=True):
+        text.set_color(ON_LIGHT if luminance(mesh.to_rgba(np.array([value]))[0]) > 0.18 else ON_DARK)
     axes.tick_params(length=0)
 
 
-def luminance(colour: np.ndarray) -> float:
-    """The relative luminance of an RGBA colour in [0, 1] (WCAG 2.2); above 0.18 black is easier to read."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+def luminance(color: np.ndarray) -> float:
+    """The relative luminance of an RGBA color in [0, 1] (WCAG 2.2); above 0.18 black is easier to read."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color[:3]]
     return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from roar.analysis.curves import PANEL, panel_title, require
+from roar.analysis.figures.palette import FAMILY_COLORS, INK, PAPER
 from roar.analysis.figures.style import CONTROL_LOOKS, RC, look, new_figure
 from roar.analysis.names import order, parts
 from roar.errors import AnalysisError
@@ -46,7 +47,7 @@ def regularizer_areas(areas: pd.DataFrame) -> Figure:
                 axes = figure.add_subplot(len(groups), len(estimators), i * len(estimators) + j + 1, sharey=first)
                 first = first or axes
                 _panel(axes, part[part["estimator"] == estimator], list(dict.fromkeys(part["regularizer"])))
-                axes.set_title(estimator, loc="left", color=look(estimator).colour)
+                axes.set_title(estimator, loc="left", color=look(estimator).color)
                 axes.tick_params(labelleft=j == 0)
                 if j == 0:
                     here = {name: str(part[name].iloc[0]) for name in setting}
@@ -57,14 +58,14 @@ def regularizer_areas(areas: pd.DataFrame) -> Figure:
 
 
 def _panel(axes: Axes, part: pd.DataFrame, kinds: list[str]) -> None:
-    axes.axhline(0, color="#222222", linewidth=0.8, zorder=1)
+    axes.axhline(0, color=INK, linewidth=0.8, zorder=1)
     for control, rows in part.groupby("control", sort=True):
-        colour, _, _ = CONTROL_LOOKS[str(control)]
         places = [kinds.index(kind) + _SHIFT[str(control)] for kind in rows["regularizer"]]
         filled = control == "random"
+        color = FAMILY_COLORS["gradient"] if filled else CONTROL_LOOKS[str(control)][0]
         axes.errorbar(places, rows["area"], yerr=[rows["area"] - rows["ci_low"], rows["ci_high"] - rows["area"]],
-                      fmt="o" if filled else "s", color="#0067A6" if filled else colour, markersize=5, capsize=2,
-                      elinewidth=1.2, markerfacecolor="#0067A6" if filled else "white",
+                      fmt="o" if filled else "s", color=color, markersize=5, capsize=2,
+                      elinewidth=1.2, markerfacecolor=color if filled else PAPER,
                       label=f"over {control}, 95 % t interval", zorder=3)
     axes.set_xticks(range(len(kinds)), kinds, rotation=30, ha="right", fontsize=8)
     axes.set_xlim(-0.5, len(kinds) - 0.5)

@@ -1,71 +1,123 @@
-"""How an estimator looks, everywhere: one colour and marker per family, one line style per ensemble.
+"""How an estimator looks, everywhere: one color and marker per family, one line style per ensemble.
 
-The colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), told apart with any colour vision, a shade
-darker, so that text in them stands out from white by 4.5 to 1 (WCAG 2.2, criterion 1.4.3); markers
-and line styles say the same again, so that a picture printed in grey loses nothing.
+Markers and line styles say what the colors say once more, so that a picture printed in gray loses nothing.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from roar.analysis.figures.palette import CONTROL_COLORS, FAMILY_COLORS, GRID, INK, PAPER, SOFT
 from roar.analysis.names import Parts, parts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import GridSpec
 
-FAMILY_COLOURS = {"gradient": "#0067A6", "integrated-gradients": "#BF4F00", "guided-backprop": "#007D5C",
-                  "others": "#993388", "truth": "#7A5C00"}
 FAMILY_MARKERS = {"gradient": "o", "integrated-gradients": "s", "guided-backprop": "^", "others": "D", "truth": "v"}
 DASHES: dict[str, tuple[float, ...]] = {  # on, off, ... in line widths; () is a full line
     "base": (), "magnitude": (7, 2), "smoothgrad": (4, 1.5), "smoothgrad-magnitude": (4, 1.5, 1, 1.5),
     "smoothgrad-squared": (2, 1), "vargrad": (1, 1)}
 ORACLE_DASHES: dict[str, tuple[float, ...]] = {"oracle": (), "oracle-noisy": (2, 1), "oracle-inverted": (7, 2)}
 CONTROL_LOOKS: dict[str, tuple[str, str, tuple[float, ...]]] = {
-    "random": ("#4d4d4d", "x", ()), "random-bernoulli": ("#767676", "+", (1, 1)), "sobel": ("#6b6b6b", "P", (5, 2))}
-REFERENCE_COLOUR = "#222222"
+    "random": (CONTROL_COLORS["random"], "x", ()), "sobel": (CONTROL_COLORS["sobel"], "P", (5, 2)),
+    "random-bernoulli": (CONTROL_COLORS["random-bernoulli"], "+", (1, 1))}
+REFERENCE_COLOR = INK
+REFERENCE_DASHES = (6.0, 3.0)
 
 RC: dict[Any, Any] = {
-    "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.5, "axes.labelsize": 9.0,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False,
+    "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.5, "axes.labelsize": 9.0, "text.color": INK,
+    "text.parse_math": False, "axes.labelcolor": SOFT, "axes.edgecolor": SOFT, "xtick.color": SOFT,
+    "ytick.color": SOFT, "xtick.major.size": 3.0, "ytick.major.size": 0.0, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.spines.left": False, "axes.grid": True, "axes.grid.axis": "y",
+    "grid.color": GRID, "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False,
     "svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "roar", "figure.dpi": 100, "savefig.dpi": 200}
+
+
+@dataclass(frozen=True)
+class Medium:
+    """Where a chart is shown.
+
+    Attributes:
+        width: of the figure, inches; a page scales it to its column.
+        columns: of panels, where there are several.
+        titles: whether the chart names its setting; a page has headings for that.
+        names: whether lines are named where they end; a page has a legend too.
+        detail: whether there are points, bands and names of the axes.
+    """
+
+    width: float = 8.2
+    columns: int = 2
+    titles: bool = True
+    names: bool = True
+    detail: bool = True
+
+
+FILE = Medium()
+PAGE = Medium(titles=False)
+PHONE = Medium(4.1, 1, titles=False, names=False)
+TILE = Medium(2.1, 1, titles=False, names=False, detail=False)  # one of many beside each other
 
 
 @dataclass(frozen=True)
 class Look:
     """How one estimator is drawn; ``dashes`` in line widths, empty for a full line."""
 
-    colour: str
+    color: str
     marker: str
     dashes: tuple[float, ...]
     width: float
 
     def line(self) -> dict[str, Any]:
         """The keyword arguments of ``Axes.plot``."""
-        return {"color": self.colour, "marker": self.marker, "linewidth": self.width, "markersize": 4,
-                "linestyle": (0, self.dashes) if self.dashes else "-",
-                "markeredgecolor": "white" if self.marker not in "x+" else self.colour,
-                "markeredgewidth": 0.5 if self.marker not in "x+" else 1.2}
+        return {"color": self.color, "linewidth": self.width, "linestyle": (0, self.dashes) if self.dashes else "-",
+                **self.points()}
+
+    def points(self, hollow: bool = False) -> dict[str, Any]:
+        """The keyword arguments of ``Axes.plot`` for the markers."""
+        strokes = self.marker in "x+"
+        return {"marker": self.marker, "markersize": 5, "color": self.color,
+                "markerfacecolor": PAPER if hollow else self.color,
+                "markeredgecolor": self.color if strokes or hollow else PAPER,
+                "markeredgewidth": 1.2 if strokes or hollow else 0.5}
 
 
 def look(estimator: str) -> Look:
     """How an estimator is drawn."""
     p: Parts = parts(estimator)
     if p.is_control:
-        return Look(*CONTROL_LOOKS[p.base], 2.0)
+        return Look(*CONTROL_LOOKS[p.base], 1.7)
     dashes = ORACLE_DASHES[p.base.partition("(")[0]] if p.family == "truth" else DASHES[p.ensemble]
-    return Look(FAMILY_COLOURS[p.family], FAMILY_MARKERS[p.family], dashes, 1.5)
+    return Look(FAMILY_COLORS[p.family], FAMILY_MARKERS[p.family], dashes, 1.5)
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure in inches, outside pyplot, drawn by Agg and laid out by matplotlib."""
+def new_figure(width: float, height: float, layout: Literal["constrained", "none"] = "constrained") -> Figure:
+    """An empty figure in inches, outside pyplot, drawn by Agg; ``none`` leaves the layout to :func:`panel_grid`."""
     from roar.analysis.figures.canvas import Picture
 
-    return Picture(width, height)
+    return Picture(width, height, layout, render)
+
+
+def panel_grid(figure: Figure, rows: int, columns: int, margins: tuple[float, float, float, float],
+               gaps: tuple[float, float] = (0.0, 0.0), heights: Sequence[float] | None = None) -> GridSpec:
+    """Places for panels, much faster than matplotlib's layout engines.
+
+    Args:
+        margins: left, right, top and bottom of the figure, inches.
+        gaps: between columns and between rows, inches.
+        heights: of the rows, in any unit.
+    """
+    wide, high = figure.get_size_inches()
+    left, right, top, bottom = margins
+    panel = ((wide - left - right - gaps[0] * (columns - 1)) / columns,
+             (high - top - bottom - gaps[1] * (rows - 1)) / rows)
+    return figure.add_gridspec(rows, columns, left=left / wide, right=1 - right / wide, top=1 - top / high,
+                               bottom=bottom / high, wspace=gaps[0] / panel[0], hspace=gaps[1] / panel[1],
+                               height_ratios=heights)
 
 
 def render(figure: Figure, kind: Literal["svg", "png", "pdf"] = "svg") -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from roar.analysis.figures.palette import SOFT
 from roar.analysis.figures.style import RC, new_figure
 from roar.errors import AnalysisError
 
@@ -47,10 +48,10 @@ def unit_grids(title: str, blocks: Mapping[str, np.ndarray], labels: Sequence[st
         figure = new_figure(max(width, 4.0), height)
         figure.set_layout_engine("none")
         wide = figure.get_figwidth()
-        figure.text(margin / wide, 1 - 0.1 / height, title, fontsize=10, fontweight="bold", va="top", parse_math=False)
+        figure.text(margin / wide, 1 - 0.1 / height, title, fontsize=10, fontweight="bold", va="top")
         for b, (name, images) in enumerate(blocks.items()):
             left = margin + b * (block_width + gap)
-            figure.text(left / wide, 1 - 0.54 / height, name, fontsize=9, va="bottom", parse_math=False)
+            figure.text(left / wide, 1 - 0.54 / height, name, fontsize=9, va="bottom")
             for u, image in enumerate(images):
                 row, column = divmod(u, columns)
                 x, y = left + column * (_CELL + 0.04), height - top - row * (_CELL + under) - _CELL
@@ -59,9 +60,9 @@ def unit_grids(title: str, blocks: Mapping[str, np.ndarray], labels: Sequence[st
                             interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
-                axes.set_xlabel(labels[u], fontsize=6.5, labelpad=1.5, parse_math=False)
+                axes.set_xlabel(labels[u], fontsize=6.5, labelpad=1.5)
         if note:
-            figure.text(margin / wide, 0.08 / height, note, fontsize=7, color="#555555", parse_math=False)
+            figure.text(margin / wide, 0.08 / height, note, fontsize=7, color=SOFT)
     return figure
 
 

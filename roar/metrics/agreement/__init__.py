@@ -15,4 +15,5 @@ METRIC = Metric(
                   "a pair of rankings, a measure and a threshold, averaged over the test images", {
                       "other_tied_share": "`tied_share` of the other ranking"}),),
     summary="roar.metrics.agreement.frames:summary",
-    figures="roar.metrics.agreement.figures:figures")
+    figures="roar.metrics.agreement.figures:figures",
+    page="roar.metrics.agreement.page:section")

@@ -10,8 +10,9 @@ import pandas as pd
 
 from roar.analysis.curves import panel_title
 from roar.analysis.figures.heatmaps import SIGNED
-from roar.analysis.figures.matrix import luminance
-from roar.analysis.figures.style import RC, look, new_figure
+from roar.analysis.figures.matrix import draw_cells
+from roar.analysis.figures.palette import PAPER, SOFT, text_width
+from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure
 from roar.errors import AnalysisError
 from roar.metrics.agreement.summary import TIED, Agreement, agreements
 
@@ -20,18 +21,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CELL = 0.3  # inches
-_NAMES, _TREE, _BAR = 2.4, 0.55, 0.55  # inches
+_TREE, _BAR = 0.55, 0.55  # inches
 _TITLE = 0.65  # inches
 
 
-def agreement_heatmap(pairs: pd.DataFrame) -> Figure:
+def agreement_heatmap(pairs: pd.DataFrame, medium: Medium = FILE) -> Figure:
     """Spearman's correlation of every two estimators' rankings, a panel per network.
 
     Those that agree lie side by side: the tree is by average linkage of 1 - rho. Where the same estimators ranked
     networks of other seeds, a column at the right says how far those rankings agree.
 
     Args:
-        pairs: as ``store.ranking_agreement()`` gives them.
+        pairs: as ``study.table("ranking-agreement")`` gives them.
+        medium: where the figure is shown.
 
     Raises:
         AnalysisError: no two rankings of a network were compared.
@@ -42,53 +44,57 @@ def agreement_heatmap(pairs: pd.DataFrame) -> Figure:
     if not found:
         raise AnalysisError("No two rankings of a network were compared; `roar agreement` does it.")
     most = max(len(one.estimators) for one in found)
-    heights = [_NAMES + _TREE + 0.8 + _CELL * len(one.estimators) for one in found]
+    names = max(text_width(f"{name} *") for one in found for name in one.estimators) + 0.12
+    above = _TITLE if medium.titles else 0.05
+    heights = [names + _TREE + above + 0.1 + _CELL * len(one.estimators) for one in found]
     with mpl.rc_context({**RC, "axes.grid": False}):
-        figure = new_figure(_NAMES + _CELL * (most + 2) + _BAR + 0.5, sum(heights))
-        figure.set_layout_engine("none")
+        wide = names + _CELL * (most + 1) + (_BAR + 0.55 if medium.titles else 0.05)
+        figure = new_figure(wide, sum(heights), "none")
         top = sum(heights)
         for one, height in zip(found, heights, strict=True):
-            _draw(figure, one, top)
+            _draw(figure, one, (names, top), medium)
             top -= height
     return figure
 
 
-def _draw(figure: Figure, one: Agreement, top: float) -> None:
-    """Draw one network below a height in inches."""
+def _draw(figure: Figure, one: Agreement, corner: tuple[float, float], medium: Medium) -> None:
+    """Draw one network at the right of and below a corner, in inches from the lower left of the figure."""
     wide, high = figure.get_size_inches()
-    count = len(one.estimators)
+    count, (start, top) = len(one.estimators), corner
     side = _CELL * count
+    below = top - (_TITLE if medium.titles else 0.05)
 
     def axes_at(left: float, above: float, width: float, height: float) -> Axes:
         return figure.add_axes((left / wide, (above - height) / high, width / wide, height / high))
 
-    tree = axes_at(_NAMES, top - _TITLE, side, _TREE)
-    _draw_tree(tree, one)
-    cells = axes_at(_NAMES, top - _TITLE - _TREE - 0.03, side, side)
-    _draw_cells(cells, one.spearman)
+    _draw_tree(axes_at(start, below, side, _TREE), one)
+    seeds = bool(np.isfinite(one.other_seeds).any())
+    values = np.hstack([one.spearman, one.other_seeds[:, None]]) if seeds else one.spearman
+    others = [*one.estimators, *["networks of other seeds"] * seeds]
+    words = np.array([[shown(value) if np.isfinite(value) else "" for value in row] for row in values])
+    cells = axes_at(start, below - _TREE - 0.03, _CELL * values.shape[1], side)
+    draw_cells(cells, values, words, SIGNED, (-1, 1), [
+        f"{name}, {other}: {words[row, column]}" for row, name in enumerate(one.estimators)
+        for column, other in enumerate(others)])
     names = [f"{name}{' *' if tied >= TIED else ''}" for name, tied in zip(one.estimators, one.tied_share, strict=True)]
     cells.set_yticks(np.arange(count) + 0.5, names)
-    cells.set_xticks(np.arange(count) + 0.5, names, rotation=90)
+    cells.set_xticks(np.arange(len(others)) + 0.5, [*names, *["other seeds"] * seeds], rotation=90)
     for labels in (cells.get_yticklabels(), cells.get_xticklabels()):
-        for label, name in zip(labels, one.estimators, strict=True):
-            label.set(color=look(name).colour, parse_math=False)
-    after = _NAMES + side
-    if np.isfinite(one.other_seeds).any():
-        seeds = axes_at(after + 0.08, top - _TITLE - _TREE - 0.03, _CELL, side)
-        _draw_cells(seeds, one.other_seeds[:, None])
-        seeds.set_xticks([0.5], ["other seeds"], rotation=90)
-        seeds.set_yticks([])
-        after += _CELL + 0.08
-    bar = axes_at(after + 0.12, top - _TITLE - _TREE - 0.03, 0.1, min(side, 2.0))
+        for label, name in zip(labels, one.estimators, strict=False):
+            label.set(color=look(name).color)
+    if seeds:
+        cells.axvline(count, color=PAPER, linewidth=5)
+    if not medium.titles:  # the page says the rest in words
+        return
+    bar = axes_at(start + _CELL * values.shape[1] + 0.12, below - _TREE - 0.03, 0.1, min(side, 2.0))
     figure.colorbar(cells.collections[0], cax=bar, label="Spearman's ρ", ticks=[-1, -0.5, 0, 0.5, 1])
-    figure.text(0.1 / wide, (top - 0.12) / high, panel_title(one.here), fontsize=9.5, va="top", parse_math=False)
+    figure.text(0.1 / wide, (top - 0.12) / high, panel_title(one.here), fontsize=9.5, va="top")
     said = (f"rank correlation over pixels, mean over {one.images:,} test images; 95 % intervals of "
             f"±{one.half_width:.2f} or less")
     if (one.tied_share >= TIED).any():
-        said += (f"\n* {100 * TIED:g} % or more of the pixels tie; they fall by one lot per image, the same for all, so "
-                 "agreement among * is overstated")
-    figure.text(0.1 / wide, (top - 0.32) / high, said, fontsize=7.5, color="#555555", va="top")
-
+        said += (f"\n* {100 * TIED:g} % or more of the pixels tie; they fall by one lot per image, the same for all, "
+                 "so agreement among * is overstated")
+    figure.text(0.1 / wide, (top - 0.32) / high, said, fontsize=7.5, color=SOFT, va="top")
 
 
 def _draw_tree(axes: Axes, one: Agreement) -> None:
@@ -96,23 +102,9 @@ def _draw_tree(axes: Axes, one: Agreement) -> None:
 
     drawn = hierarchy.dendrogram(one.tree, no_plot=True)
     for x, y in zip(drawn["icoord"], drawn["dcoord"], strict=True):
-        axes.plot(np.asarray(x) / 10, y, color="#555555", linewidth=0.9)
+        axes.plot(np.asarray(x) / 10, y, color=SOFT, linewidth=0.9)
     axes.set(xlim=(0, len(one.estimators)), ylim=(0, max(float(one.tree[:, 2].max()) * 1.05, 1e-9)))
     axes.set_axis_off()
-
-
-def _draw_cells(axes: Axes, values: np.ndarray) -> None:
-    axes.patch.set(facecolor="#dddddd", hatch="xxx", edgecolor="#aaaaaa")
-    mesh = axes.pcolormesh(np.ma.masked_invalid(values), cmap=SIGNED, vmin=-1, vmax=1, edgecolor="white",
-                           linewidth=0.6)
-    axes.invert_yaxis()
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    for (row, column), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            dark = luminance(mesh.to_rgba(np.array([value]))[0]) <= 0.18
-            axes.text(column + 0.5, row + 0.5, shown(value), ha="center", va="center", fontsize=6,
-                      color="white" if dark else "black")
 
 
 def shown(value: float) -> str:

@@ -18,4 +18,5 @@ METRIC = Metric(
                   "a model, an estimator, a mode, a fill and a measure", {
                       "area": "mean over the thresholds by the trapezoid rule, percent"})),
     summary="roar.metrics.deletion.frames:summary",
-    figures="roar.metrics.deletion.figures:figures")
+    figures="roar.metrics.deletion.figures:figures",
+    page="roar.metrics.deletion.page:section")

@@ -115,8 +115,9 @@ def image_areas(read: Callable[[], Iterable[pd.DataFrame]]) -> pd.DataFrame:
     """The area under every curve without retraining, and its advantage over random, paired by test image.
 
     Args:
-        read: gives the images of all networks and estimators, as :func:`roar.metrics.deletion.frames.read_deletion_images` does; it
-            is called twice, and one frame at a time is held.
+        read: gives the images of all networks and estimators, as
+            :func:`roar.metrics.deletion.frames.read_deletion_images` does; it is called twice, and one frame at a time
+            is held.
 
     Returns:
         A row per panel, estimator and measure with :data:`IMAGE_AREA_COLUMNS`. ``measure``: ``accuracy`` or

@@ -23,4 +23,5 @@ METRIC = Metric(
     summary="roar.metrics.sanity.frames:summary",
     settings=SanitySettings,
     figures="roar.metrics.sanity.figures:figures",
+    page="roar.metrics.sanity.page:section",
     leaderboard="roar.metrics.sanity.verdict:join")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from roar.analysis.curves import panel_title
-from roar.analysis.figures.accuracy import label_ends
-from roar.analysis.figures.style import RC, look, new_figure
+from roar.analysis.figures.accuracy import draw_band, label_ends, label_room
+from roar.analysis.figures.palette import SOFT, Mark, text_width
+from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
 from roar.analysis.names import FAMILIES, order, parts
+from roar.analysis.tables import signed
 from roar.errors import AnalysisError
 from roar.metrics.sanity.verdict import UNCHANGED, finest
 
@@ -20,21 +23,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NETWORK = ("source", "model", "regularizer")
-ROWS = {"cascading": "drawn anew from the output on", "independent": "one step drawn anew",
+ROWS = {"cascading": "layers drawn anew from the output on", "independent": "one step drawn anew",
         "labels": "trained on shuffled labels"}
-_GREY = "#767676"
+TICK_POINTS = 7.5  # type size of the names of layers
+_SLANT = 0.7  # sine of the angle of the names of layers, with room to spare
 
 
-def sanity_curves(sanity: pd.DataFrame, measure: str = "spearman", threshold: float | None = None) -> Figure:
-    """Agreement with the real network's ranking against the steps of the randomisation, with 95 % intervals.
+def sanity_curves(sanity: pd.DataFrame, measure: str = "spearman", threshold: float | None = None,
+                  medium: Medium = FILE) -> Figure:
+    """Agreement with the real network's ranking against the steps of the randomization, with 95 % intervals.
 
-    A row per network and kind of randomisation, a column per family of estimators. The dashed line is what two
-    random rankings give.
+    Rows of panels per network and kind of randomization, a panel per family of estimators. The dashed line is what
+    two random rankings give.
 
     Args:
-        sanity: as ``store.sanity()`` gives it.
+        sanity: as ``study.table("sanity")`` gives it.
         measure: ``spearman`` or ``iou``.
         threshold: percent of the pixels on top, for ``iou``; default: the smallest there is.
+        medium: where the figure is shown.
 
     Raises:
         AnalysisError: there is no such check.
@@ -52,48 +58,59 @@ def sanity_curves(sanity: pd.DataFrame, measure: str = "spearman", threshold: fl
              for network in rows[list(NETWORK)].drop_duplicates().itertuples(index=False, name=None)
              for same in [(rows[list(NETWORK)] == list(network)).all(axis=1)]
              for kind in ROWS if (same & (rows["kind"] == kind)).any()]
+    columns = len(families) if medium is FILE else 1
+    lines = ceil(len(families) / columns)
+    names = [str(name) for name in rows["estimator"].unique()]
+    layers = max(text_width(str(words), TICK_POINTS) for words in rows["layers"])
+    beside, below = label_room(names) if medium.names else 0.12, layers * _SLANT + 0.15
+    left = max(0.6, layers * 0.77 - 0.1, max(map(text_width, names)) + 0.1 if "labels" in set(rows["kind"]) else 0.0)
+    above, note = 0.4 if medium.titles else 0.1, 0.3
+    heights = [0.4 + 0.2 * part["estimator"].nunique() / len(families) if kind == "labels" else 2.3
+               for _, kind, part in found for _ in range(lines)]
     with mpl.rc_context(RC):
-        heights = [1.5 + 0.2 * part["estimator"].nunique() / len(families) if kind == "labels" else 3.5
-                   for _, kind, part in found]
-        figure = new_figure(4.4 * len(families) + 0.6, sum(heights) + 0.2)
-        grid = figure.add_gridspec(len(found), len(families), height_ratios=heights)
+        wide = (left + 2.7 + beside) * columns if medium is FILE else medium.width
+        figure = new_figure(wide, sum(heights) + len(heights) * (above + below) + note, "none")
+        grid = panel_grid(figure, len(heights), columns, (left, beside, above, below + note),
+                          (left + beside, above + below), heights)
         for i, (here, kind, part) in enumerate(found):
             for j, family in enumerate(families):
-                axes, own = figure.add_subplot(grid[i, j]), part[part["family"] == family]
+                axes = figure.add_subplot(grid[i * lines + j // columns, j % columns])
+                own = part[part["family"] == family]
                 if own.empty:
                     axes.set_axis_off()
                 elif kind == "labels":
                     _draw_labels(axes, own, measure)
                 else:
                     _draw_steps(axes, own, measure)
-                axes.set_title(f"{panel_title(here)}: {ROWS[kind]}" if j == 0 else "", loc="left")
-        figure.supxlabel(_caption(rows, measure), fontsize=7.5, color="#555555")
-        figure.draw_without_rendering()  # the labels need the size of the laid-out axes
-        for axes in figure.axes:
-            if axes.get_gid() == "steps":
-                label_ends(axes)
+                    if medium.names:
+                        label_ends(axes)
+                if medium.titles and j == 0:
+                    axes.set_title(f"{panel_title(here)}: {ROWS[kind]}", loc="left")
+        figure.text(0.5, 0.06 / figure.get_figheight(), _caption(rows, measure, medium), fontsize=7, color=SOFT,
+                    ha="center")
     return figure
 
 
 def _draw_steps(axes: Axes, part: pd.DataFrame, measure: str) -> None:
     """Lines against the steps; a cascade begins with the real network, whose ranking is compared with itself."""
-    axes.set_gid("steps")
     start = part["kind"].eq("cascading").any()
-    for name in sorted(part["estimator"].unique(), key=order):
-        own, style = part[part["estimator"] == name].sort_values("step"), look(name)
-        x, mean, low, high = (own[column].to_numpy(dtype=np.float64) for column in ("step", "mean", "ci_low", "ci_high"))
-        if start:
-            x, mean, low, high = (np.concatenate([[first], rest]) for first, rest in
-                                  ((0, x), (1, mean), (1, low), (1, high)))
-        axes.plot(x, mean, label=name, **style.line())
-        axes.fill_between(x, low, high, color=style.colour, alpha=0.14, linewidth=0)
     steps = part.drop_duplicates("step").sort_values("step")
     ticks = {0: "nothing"} if start else {}
     ticks |= dict(zip(map(int, steps["step"]), map(str, steps["layers"]), strict=True))
-    axes.set_xticks(list(ticks), list(ticks.values()), rotation=40, ha="right", rotation_mode="anchor", fontsize=6.5,
-                    parse_math=False)
     for guide in _guides(part, measure):
-        axes.plot([min(ticks), max(ticks)], [guide] * 2, color=_GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1.5)
+        axes.axhline(guide, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)))
+    for name in sorted(part["estimator"].unique(), key=order):
+        own, style = part[part["estimator"] == name].sort_values("step"), look(name)
+        x, mean, low, high = (own[column].to_numpy(dtype=np.float64)
+                              for column in ("step", "mean", "ci_low", "ci_high"))
+        if start:
+            x, mean, low, high = (np.concatenate([[first], rest]) for first, rest in
+                                  ((0, x), (1, mean), (1, low), (1, high)))
+        draw_band(axes, x, low, high, name)
+        said = [f"{name}, {ticks[int(step)]}: {signed(value, 2)}" for step, value in zip(x, mean, strict=True)]
+        axes.plot(x, mean, label=name, zorder=2, gid=Mark(name, said), **style.line())
+    axes.set_xticks(list(ticks), list(ticks.values()), rotation=40, ha="right", rotation_mode="anchor",
+                    fontsize=TICK_POINTS)
     axes.set_ylim(_lowest(part, measure), 1.03)
     axes.set_ylabel(_quantity(part, measure))
 
@@ -101,15 +118,18 @@ def _draw_steps(axes: Axes, part: pd.DataFrame, measure: str) -> None:
 def _draw_labels(axes: Axes, part: pd.DataFrame, measure: str) -> None:
     """Points with intervals, an estimator per line."""
     names = sorted(part["estimator"].unique(), key=order)
+    for guide in _guides(part, measure):
+        axes.axvline(guide, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)))
     for y, name in enumerate(names):
         row, style = part[part["estimator"] == name].iloc[0], look(name)
-        axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=style.colour, linewidth=1.4)
-        axes.plot([row["mean"]], [y], marker=style.marker, color=style.colour, markersize=5, linestyle="")
-    for guide in _guides(part, measure):
-        axes.axvline(guide, color=_GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1.5)
-    axes.set_yticks(range(len(names)), names, parse_math=False)
+        axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=style.color, linewidth=1.4, gid=Mark(name))
+        axes.plot([row["mean"]], [y], linestyle="", **style.points(),
+                  gid=Mark(name, [f"{name}, {row['layers']}: {signed(row['mean'], 2)}"]))
+    axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(_lowest(part, measure), 1.03)
+    axes.grid(axis="x")
+    axes.grid(axis="y", visible=False)
     axes.set_xlabel(_quantity(part, measure))
 
 
@@ -128,15 +148,15 @@ def _quantity(part: pd.DataFrame, measure: str) -> str:
         f"IoU of the top {part['threshold'].iloc[0]:g} %"
 
 
-def _caption(rows: pd.DataFrame, measure: str) -> str:
+def _caption(rows: pd.DataFrame, measure: str, medium: Medium) -> str:
     n = int(rows["n"].min())
-    said = f"means over {n:,} test images with 95 % t intervals · dashed: two random rankings"
-    if measure == "spearman":
-        said += f" (0), and the bound {UNCHANGED:g} of the verdict"
+    said = f"dashed: two random rankings{f' (0) and the bound {UNCHANGED:g}' if measure == 'spearman' else ''}"
+    if not medium.titles:
+        return said
     fitted = rows["train_accuracy"].dropna().unique()
     if len(fitted):
         said += f" · shuffled labels were fitted to {' and '.join(f'{100 * share:.1f}' for share in sorted(fitted))} %"
-    return said
+    return f"means over {n:,} test images with 95 % t intervals · {said}"
 
 
 def figures(frames: Mapping[str, pd.DataFrame]) -> dict[str, Callable[[], Figure]]:

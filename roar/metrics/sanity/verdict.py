@@ -11,10 +11,12 @@ from typing import Any
 import pandas as pd
 
 from roar.analysis.curves import in_order, require
+from roar.analysis.leaderboard import with_remarks
+from roar.analysis.names import knows_no_model
 
 UNCHANGED = 0.5
 """The mean rank correlation above which a ranking counts as unchanged: half-way between the real network's own ranking
-(1) and one that has nothing to do with it (0). Adebayo et al. set no bound; any is a convention, and this one is said."""
+(1) and one that has nothing to do with it (0). Adebayo et al. set no bound; any is a convention, and this is stated."""
 
 NOTICES, DOES_NOT_NOTICE, UNDECIDED, NOT_CHECKED = "notices", "does not notice", "undecided", "not checked"
 SANITY_COLUMNS = ("source", "model", "regularizer", "estimator", "kind", "step", "steps", "layers", "measure",
@@ -54,17 +56,21 @@ def finest(sanity: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_sanity(board: pd.DataFrame, sanity: pd.DataFrame) -> pd.DataFrame:
-    """A leaderboard with the column ``sanity``: what the checks of each estimator say, in words.
+    """A leaderboard with the column ``sanity``: what the checks of each estimator say, in words; and as its remark.
 
     ``does not notice weights``, ``does not notice labels`` or both where a check says so; else ``undecided`` where one
-    is, ``notices`` where all do, and ``not checked``.
+    is, ``notices`` where all do, and ``not checked``. Nothing is remarked where all notice, where there is no network
+    to notice, or where there is no check at all.
     """
     found: dict[tuple[str, ...], dict[str, str]] = {}
     for row in sanity_verdicts(sanity).to_dict("records"):
         word = "weights" if row["kind"] == "cascading" else "labels"
         found.setdefault(tuple(str(row[key]) for key in EXPLAINED), {})[word] = row["verdict"]
     keys = board[list(EXPLAINED)].astype(str).itertuples(index=False, name=None)
-    return board.assign(sanity=[_in_words(found.get(key, {})) for key in keys])
+    said = [_in_words(found.get(key, {})) for key in keys]
+    remarks = ["" if words == NOTICES or knows_no_model(name) or not found else f"sanity check: {words}"
+               for words, name in zip(said, board["estimator"], strict=True)]
+    return with_remarks(board.assign(sanity=said), remarks)
 
 
 def _in_words(verdicts: dict[str, Any]) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from roar.analysis.beyond import QUANTITIES, beyond_controls, control_curves, is_explained
-from roar.analysis.curves import PANEL, curves, panel_title
-from roar.analysis.figures.beyond import multiples
-from roar.report.page.svg import signed
+from roar.analysis.curves import CURVE, PANEL, curves, panel_title
+from roar.analysis.figures.beyond import Multiple, curves_beside_controls, multiples
+from roar.analysis.figures.inline import inline
+from roar.analysis.figures.style import TILE
+from roar.analysis.names import REFERENCE
+from roar.analysis.tables import signed
 
 Rows = list[dict[Any, Any]]
+CARD = replace(TILE, width=3.1)
 
 
 def control_sections(results: pd.DataFrame) -> list[dict[str, Any]]:
@@ -20,14 +26,15 @@ def control_sections(results: pd.DataFrame) -> list[dict[str, Any]]:
     table = beyond_controls(results)
     if table.empty:
         return []
-    drawn = multiples(curves(results), control_curves(results))
+    every, controls = curves(results), control_curves(results)
+    drawn = multiples(every, controls)
     sections = []
     for values, part in table.groupby(list(PANEL), sort=False):
         here = dict(zip(PANEL, map(str, values), strict=True))
         own = [one for one in drawn if all(one[0][name] == here[name] for name in PANEL)]
         rows: Rows = part.astype(object).to_dict("records")
         sections.append({"title": panel_title(here), "mode": here["mode"], "findings": findings(rows),
-                         "multiples": own, "limits": _limits(own), "rows": [_shown(row) for row in rows]})
+                         "charts": _charts(own, every, controls), "rows": [_shown(row) for row in rows]})
     return sections
 
 
@@ -56,8 +63,9 @@ def findings(rows: Rows) -> list[str]:
         _listed(f"The mask's shape alone tells the class better than a guess among classes of one size ({guess})", [
             f"{row['estimator']} {row[shape]:.1f} % [{row[f'{shape}_ci_low']:.1f}, {row[f'{shape}_ci_high']:.1f}]"
             for row in telling]),
-        _listed("Accuracy is down to what the mask's shape may give, so it cannot fall further and ranks no estimator", [
-            f"{name} at {', '.join(t for other, t in explained if other == name)} %" for name in dict(explained)]),
+        _listed("Accuracy is down to what the mask's shape may give, so it cannot fall further and ranks no "
+                "estimator", [f"{name} at {', '.join(t for other, t in explained if other == name)} %"
+                              for name in dict(explained)]),
         _listed("At every threshold the pixels left tell more than the mask's shape", beyond),
     ]
     return [sentence for sentence in said if sentence]
@@ -73,11 +81,19 @@ def _listed(what: str, words: list[str]) -> str:
     return f"{what}: {'; '.join(words)}." if words else ""
 
 
-def _limits(own: list[Any]) -> tuple[float, float]:
-    """The scale of accuracy in percent that all charts of a panel share."""
-    values = 100 * np.concatenate([frame[name].to_numpy(dtype=np.float64) for one in own for frame in one[1:]
+def _charts(drawn: list[Multiple], every: pd.DataFrame, controls: pd.DataFrame) -> list[tuple[str, Markup]]:
+    """The estimators' names and charts, on one scale."""
+    values = 100 * np.concatenate([frame[name].to_numpy(dtype=np.float64) for one in drawn for frame in one[1:]
                                    for name in ("mean", "ci_low", "ci_high")])
-    return max(0.0, float(np.nanmin(values)) - 3), min(100.0, float(np.nanmax(values)) + 3)
+    limits = max(0.0, float(np.nanmin(values)) - 3), min(100.0, float(np.nanmax(values)) + 3)
+    charts = []
+    for here, *_ in drawn:
+        name = here["estimator"]
+        own = controls[np.logical_and.reduce([controls[key] == here[key] for key in CURVE])]
+        lines = every[every["estimator"].isin([name, "random", REFERENCE])]
+        label = f"Test accuracy against the share of pixels replaced by {name}, beside its controls"
+        charts.append((name, inline(curves_beside_controls(lines, own, CARD, limits), label)))
+    return charts
 
 
 def _shown(row: dict[Any, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 from roar.analysis.curves import PANEL
 from roar.analysis.grid import Grid
 from roar.analysis.names import REFERENCE, parts
-from roar.report.page.svg import signed
+from roar.analysis.tables import signed
 
 _KINDS = {"roar": "most important pixels (ROAR)", "kar": "least important pixels (KAR)",
           "recursive": "most important pixels, found anew at every step by the network retrained before it (recursive "
