@@ -78,7 +78,7 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
 ) -> None:
     """Remove unfinished files and orphans; what is finished only when it is named."""
-    from roar.store.clean import named, remove, waste
+    from roar.store.clean import named, remove, remove_waste, waste
     from roar.store.store import open_store
 
     if dry_run == yes:
@@ -91,8 +91,7 @@ def clean(
     _print([f"{entry.name} ({entry.kind} {entry.key}): named" for entry in entries])
     count = len(found)
     if yes:
-        for item in found:
-            store.files.delete(item.path)
+        remove_waste(store.files, found)
         count += remove(store, entries)
     print(f"{store.location}: {count} files {'removed' if yes else 'would be removed'}"
           + (f", and {len(entries)} artefacts and trainings that are named" if entries and not yes else ""))

@@ -18,7 +18,7 @@ from roar.store.files import Files
 from roar.store.integrity import Damage, Missing, identity_of, missing, whole_plans
 from roar.store.requests import COPIES, planned, read_plan
 from roar.store.requests import FOLDER as PLANS
-from roar.store.results import COMPACTED, is_result
+from roar.store.results import COMPACTED, MOST_COMPACTED, is_result
 from roar.store.sealed import unseal
 from roar.store.store import DESCRIPTION, Store
 
@@ -84,7 +84,7 @@ def _restore_plan(store: Store, path: str) -> None:
 def _save_rows(files: Files, path: str) -> None:
     asked = planned(whole_plans(files))
     bodies = []
-    for line in files.read(path).splitlines():
+    for line in files.read(path, MOST_COMPACTED).splitlines():
         try:
             body = unseal(line)
         except ValueError:

@@ -51,7 +51,8 @@ def manifest_bytes(kind: str, identity: Mapping[str, Any], entries: Mapping[str,
 def is_manifest_of(manifest: Mapping[str, Any], folder: str) -> bool:
     """Whether a manifest is complete and is that of the artefact in this folder."""
     identity, entries, facts = (manifest.get(part) for part in ("identity", "files", "facts"))
-    if not (isinstance(identity, dict) and isinstance(entries, dict) and isinstance(facts, dict)):
+    if not (isinstance(identity, dict) and isinstance(entries, dict) and isinstance(facts, dict)
+            and all(isinstance(entry, dict) for entry in entries.values())):
         return False
     *above, last = folder.split("/")
     if above[:1] == ["rankings"]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from roar.errors import StoreError
 from roar.store.artefacts import ARTEFACTS, CHECKPOINTS, MANIFEST
 from roar.store.catalogue import Entry, select
-from roar.store.claims import left_behind, running
+from roar.store.claims import is_claim, left_behind, remove_left_behind, running
 from roar.store.compaction import write_compacted
 from roar.store.files import Files
 from roar.store.integrity import missing
@@ -51,6 +51,15 @@ def waste(store: Store) -> list[Waste]:
               if path.endswith(FAILED) and path.rpartition("/")[2].removesuffix(FAILED) in done]
     found += [Waste(path, "results that are in another file too") for path in _superseded(files)]
     return found
+
+
+def remove_waste(files: Files, found: Iterable[Waste]) -> None:
+    """Remove files, and those claims that nobody has taken meanwhile."""
+    for item in found:
+        if is_claim(item.path) and isinstance(files, LocalFiles):
+            remove_left_behind(files, item.path)
+        else:
+            files.delete(item.path)
 
 
 def refuse_while_running(store: Store) -> None:

@@ -7,7 +7,7 @@ two places, which count once, and never in none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from roar.errors import StoreError
@@ -16,6 +16,7 @@ from roar.store.files import Files
 from roar.store.results import (
     COMPACTED,
     FAILED,
+    MOST_COMPACTED,
     at_once,
     compacted_files,
     compacted_name,
@@ -49,16 +50,34 @@ def compact(files: Files, at_least: int = AT_LEAST) -> int:
 
 
 def write_compacted(files: Files, bodies: Iterable[dict[str, Any]], instead_of: Iterable[str] = ()) -> int:
-    """Write results as one file, then remove the files that they were in; returns how many rows it has."""
+    """Write results as one file (or as few as can be read), then remove the files that they were in.
+
+    Returns:
+        how many rows were written.
+    """
     rows = each_once(bodies)
-    data = b"".join(seal(body) + b"\n" for body in rows)
-    path = compacted_name(data)
-    if rows:
-        files.write(path, data)
+    written = set()
+    for data in _parts(seal(body) + b"\n" for body in rows):
+        written.add(compacted_name(data))
+        files.write(compacted_name(data), data)
     for old in instead_of:
-        if old != path:
+        if old not in written:
             files.delete(old)
     return len(rows)
+
+
+def _parts(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines in files of at most ``MOST_COMPACTED`` bytes."""
+    part: list[bytes] = []
+    size = 0
+    for line in lines:
+        if part and size + len(line) > MOST_COMPACTED:
+            yield b"".join(part)
+            part, size = [], 0
+        part.append(line)
+        size += len(line)
+    if part:
+        yield b"".join(part)
 
 
 def _whole(files: Files, path: str) -> list[dict[str, Any]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from roar.store.artefacts import MANIFEST
 from roar.store.store import Store
+from roar.store.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,5 +32,6 @@ def read_frames(store: Store, kind: str, name: str, columns: Sequence[str]) -> p
     import pandas as pd
 
     folders = finished_folders(store, kind)
-    parts = [pd.read_parquet(io.BytesIO(store.read_file(folder, name))).assign(folder=folder) for folder in folders]
+    parts = [read_table(store.read_file(folder, name), f"{folder}/{name}").to_pandas().assign(folder=folder)
+             for folder in folders]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns))

@@ -11,13 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from roar.errors import DamagedArtefactError, StoreError
-from roar.store.artefacts import ARTEFACTS, MANIFEST, file_entry, is_manifest_of
+from roar.store.artefacts import ARTEFACTS, MANIFEST, is_manifest_of
 from roar.store.files import Files
 from roar.store.requests import COPIES, Plan, plan_paths, read_plan
 from roar.store.requests import FOLDER as PLANS
 from roar.store.results import compacted_files, finished_jobs, read_lines, read_result, single_files
 from roar.store.sealed import read_sealed, unseal
-from roar.store.store import DESCRIPTION, Store, read_description
+from roar.store.store import DESCRIPTION, Store, read_description, read_whole
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _artefact(files: Files, folder: str, there: set[str]) -> Iterator[Damage]:
         part = f"{folder}/{name}"
         if part not in there:
             yield Damage(part, "is gone", (path,))
-        elif file_entry(files.read(part)) != entry:
+        elif read_whole(files, part, entry) is None:
             yield Damage(part, "is not what was written", (path, part))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import socket
@@ -12,101 +13,146 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from roar.errors import StoreError
-from roar.store.files import TEMPORARY, checked, is_temporary
+from roar.store.below import flush_folder, folder_below, open_file, status, walk
+from roar.store.files import LARGEST, TEMPORARY, checked, is_strange, is_temporary, too_large
 
 _ABANDONED = 24 * 3600.0  # seconds after which an unfinished file of another machine belongs to no process
 
 
 class LocalFiles:
-    """Files below a folder of a disk."""
+    """Files below a folder of a disk; what leads out of it is refused (see ``roar/store/below.py``)."""
 
     def __init__(self, location: str) -> None:
         self.root = Path(location).expanduser()
         self.location = location
 
-    def read(self, path: str) -> bytes:
-        with _plain_errors(self.root / checked(path)):
-            return (self.root / path).read_bytes()
+    def read(self, path: str, most: int = LARGEST) -> bytes:
+        with self._place(path) as (folder, name, place):
+            descriptor = open_file(folder, name, place)
+            try:
+                size = os.fstat(descriptor).st_size
+                if size > most:
+                    raise too_large(self.location, path, size, most)
+                return _read(descriptor, size)
+            finally:
+                os.close(descriptor)
 
     def write(self, path: str, data: bytes) -> None:
-        with self._written_beside(path, data) as (temporary, target):
-            temporary.replace(target)
+        with self._written_beside(path, data) as (folder, temporary, name):
+            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
 
     def create(self, path: str, data: bytes) -> None:
         """Write a file unless there is one: of two processes, one writes it."""
-        with self._written_beside(path, data) as (temporary, target):
+        with self._written_beside(path, data) as (folder, temporary, name):
             try:
-                os.link(temporary, target)
+                os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except FileExistsError:
                 pass
             except OSError:  # a disk without hard links
-                if not target.exists():
-                    temporary.replace(target)
+                if status(folder, name, self.root / path) is None:
+                    os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
 
     def exists(self, path: str) -> bool:
-        with _plain_errors(self.root / checked(path)):
-            return (self.root / path).is_file()
+        return self._status(path) is not None
 
     def size(self, path: str) -> int:
-        with _plain_errors(self.root / checked(path)):
-            return (self.root / path).stat().st_size
+        found = self._status(path)
+        if found is None:
+            raise _no_file(self.root / path)
+        return found.st_size
 
     def list(self, folder: str) -> list[str]:
         """Every finished file below a folder, sorted; none where there is no folder."""
-        return sorted(path for path in self._walk(folder) if not is_temporary(path))
+        return sorted(path for path in self._walk(folder) if not is_strange(path))
+
+    def strangers(self) -> Sequence[str]:
+        """Files whose names are none that roar gives; it leaves them alone."""
+        return sorted(path for path in self._walk("") if is_strange(path) and not is_temporary(path))
 
     def delete(self, path: str) -> None:
-        with _plain_errors(self.root / checked(path), "cannot be removed", "mend the rights"):
-            (self.root / path).unlink(missing_ok=True)
+        with (contextlib.suppress(_GoneError),
+              self._place(path, "cannot be removed", "mend the rights") as (folder, name, place)):
+            if status(folder, name, place) is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
 
     def abandoned(self) -> Sequence[str]:
         """Unfinished files that nobody is writing: their process is gone, or has not touched them for a day."""
         return sorted(path for path in self._walk("") if is_temporary(path) and self._is_abandoned(path))
 
-    def _walk(self, folder: str) -> Iterator[str]:
-        def stop(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError):  # what another process just removed is not there
-                raise error
+    @contextlib.contextmanager
+    def folder(self, path: str, make: bool = False) -> Iterator[int]:
+        """A descriptor of a folder in the store.
 
-        top = self.root / checked(folder) if folder else self.root
-        with _plain_errors(top):
-            for parent, _, names in os.walk(top, onerror=stop):
-                below = Path(parent).relative_to(self.root).as_posix()
-                yield from (f"{below}/{name}" if below != "." else name for name in names)
+        Raises:
+            StoreError: a link is in the way.
+            OSError: it cannot be opened or made.
+        """
+        with folder_below(self.root, checked(path).split("/"), make) as descriptor:
+            yield descriptor
+
+    def _walk(self, folder: str) -> Iterator[str]:
+        parts = checked(folder).split("/") if folder else []
+        above = f"{folder}/" if folder else ""
+        with (contextlib.suppress(_GoneError), _plain_errors(self.root / folder),
+              folder_below(self.root, parts) as descriptor):
+            yield from walk(descriptor, self.root / folder, above)
+
+    def _status(self, path: str) -> os.stat_result | None:
+        *parts, name = checked(path).split("/")
+        with (_plain_errors(self.root / path), contextlib.suppress(FileNotFoundError, NotADirectoryError),
+              folder_below(self.root, parts) as folder):
+            return status(folder, name, self.root / path)
+        return None
 
     @contextlib.contextmanager
-    def _written_beside(self, path: str, data: bytes) -> Iterator[tuple[Path, Path]]:
-        """The data on the disk, in a file beside its place that is removed unless it is renamed."""
-        target = self.root / checked(path)
-        temporary = target.with_name(f"{TEMPORARY}{_host()}-{os.getpid()}-{uuid.uuid4().hex[:12]}")
-        with _plain_errors(target, f"needs {len(data):,} bytes and cannot be written",
-                           "free space, mend the rights or give another --store"):
-            _make_folder(target.parent)
+    def _place(self, path: str, failure: str = "cannot be read", remedy: str = "check the path and its rights",
+               ) -> Iterator[tuple[int, str, Path]]:
+        """The folder that a file lies in, its name there, and its path for messages."""
+        *parts, name = checked(path).split("/")
+        with _plain_errors(self.root / path, failure, remedy), folder_below(self.root, parts) as folder:
+            yield folder, name, self.root / path
+
+    @contextlib.contextmanager
+    def _written_beside(self, path: str, data: bytes) -> Iterator[tuple[int, str, str]]:
+        """The data on the disk, in a file beside its place that is removed unless it is renamed.
+
+        Gives the folder's descriptor, the temporary name and the file's.
+        """
+        *parts, name = checked(path).split("/")
+        temporary = f"{TEMPORARY}{_place_of_processes()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        with (_plain_errors(self.root / path, f"needs {len(data):,} bytes and cannot be written",
+                            "free space, mend the rights or give another --store"),
+              folder_below(self.root, parts, make=True) as folder):
+            status(folder, name, self.root / path)  # a link is not replaced
             try:
-                with temporary.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                yield temporary, target
+                _write(folder, temporary, data)
+                yield folder, temporary, name
             finally:
                 with contextlib.suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-            _flush_folder(target.parent)
+                    os.unlink(temporary, dir_fd=folder)
+            flush_folder(folder)
 
     def _is_abandoned(self, path: str) -> bool:
-        host, _, rest = path.rsplit("/", 1)[-1].removeprefix(TEMPORARY).partition("-")
+        place, _, rest = path.rsplit("/", 1)[-1].removeprefix(TEMPORARY).partition("-")
         process = rest.split("-")[0]
-        if host == _host() and process.isdecimal():
+        if place == _place_of_processes() and process.isdecimal():
             try:
                 os.kill(int(process), 0)
             except (ProcessLookupError, OverflowError):
                 return True
             except PermissionError:
                 pass
-        try:
-            return time.time() - (self.root / path).stat().st_mtime > _ABANDONED
-        except OSError:
-            return False  # it was finished meanwhile
+        found = self._status(path)
+        return found is not None and time.time() - found.st_mtime > _ABANDONED  # else it was finished meanwhile
+
+
+class _GoneError(StoreError):
+    """There is no such file."""
+
+
+def _no_file(place: Path) -> _GoneError:
+    return _GoneError(f"There is no file '{place}'; make it again.")
 
 
 @contextlib.contextmanager
@@ -115,28 +161,39 @@ def _plain_errors(path: Path, failure: str = "cannot be read", remedy: str = "ch
     try:
         yield
     except FileNotFoundError:
-        raise StoreError(f"There is no file '{path}'; make it again.") from None
+        raise _no_file(path) from None
     except OSError as error:
         raise StoreError(f"'{path}' {failure} ({error.strerror or error}); {remedy}.") from None
 
 
-def _make_folder(folder: Path) -> None:
-    """A folder and those above it, each on the disk before anything is put into it."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    for place in reversed(missing):
-        place.mkdir(exist_ok=True)
-        _flush_folder(place.parent)
+def _read(descriptor: int, size: int) -> bytes:
+    data = os.read(descriptor, size)
+    if len(data) == size:
+        return data
+    parts = [data]
+    while size > (have := sum(map(len, parts))) and (data := os.read(descriptor, size - have)):
+        parts.append(data)
+    return b"".join(parts)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make a rename survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _write(folder: int, name: str, data: bytes) -> None:
+    """A new file with the data, on the disk."""
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666,
+                         dir_fd=folder)
     try:
-        with contextlib.suppress(OSError):  # some network disks cannot
-            os.fsync(descriptor)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest):]
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _host() -> str:
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+@functools.cache
+def _place_of_processes() -> str:
+    """Where a process id means a process: of this machine since its start and, on Linux, of this container."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]

@@ -93,9 +93,9 @@ def _agree(store: Store, other: Store, folder: str, ours: dict[str, Any], theirs
 def _same(name: str, ours: bytes, theirs: bytes) -> bool:
     if not name.endswith(".parquet"):
         return ours == theirs
-    from roar.store.shards import read_shard
+    from roar.store.tables import read_table
 
-    return bool(read_shard(ours, name).equals(read_shard(theirs, name)))
+    return bool(read_table(ours, name).equals(read_table(theirs, name)))
 
 
 def _new_results(store: Store, other: Store) -> tuple[list[dict[str, Any]], int]:

@@ -10,11 +10,11 @@ import contextlib
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from roar.errors import StoreError
-from roar.store.files import TEMPORARY, checked
+from roar.store.files import LARGEST, TEMPORARY, checked, is_strange, is_temporary, too_large
 
 T = TypeVar("T")
 
@@ -38,9 +38,11 @@ class RemoteFiles:
             raise StoreError(f"'{location}' cannot be opened ({_first_line(error)}); "
                              "give a path or a URL such as s3://bucket/prefix.") from None
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, most: int = LARGEST) -> bytes:
         def request() -> bytes:
             with self._system.open_input_file(self._full(path)) as file:
+                if file.size() > most:
+                    raise too_large(self.location, path, file.size(), most)
                 return bytes(file.read())
         return self._again(path, request)
 
@@ -71,13 +73,10 @@ class RemoteFiles:
         return int(self._again(path, lambda: self._system.get_file_info(full).size) or 0)
 
     def list(self, folder: str) -> list[str]:
-        from pyarrow import fs
+        return sorted(path for path in self._walk(folder) if not is_strange(path))
 
-        selector = fs.FileSelector(self._full(folder) if folder else self._root, recursive=True, allow_not_found=True)
-        infos = self._again(folder, lambda: self._system.get_file_info(selector))
-        start = len(self._root) + 1
-        return sorted(info.path[start:] for info in infos
-                      if info.type == fs.FileType.File and not info.base_name.startswith(TEMPORARY))
+    def strangers(self) -> Sequence[str]:
+        return sorted(path for path in self._walk("") if is_strange(path) and not is_temporary(path))
 
     def delete(self, path: str) -> None:
         full = self._full(path)
@@ -86,6 +85,14 @@ class RemoteFiles:
             with contextlib.suppress(FileNotFoundError):
                 self._system.delete_file(full)
         self._again(path, request)
+
+    def _walk(self, folder: str) -> Sequence[str]:
+        from pyarrow import fs
+
+        selector = fs.FileSelector(self._full(folder) if folder else self._root, recursive=True, allow_not_found=True)
+        infos = self._again(folder, lambda: self._system.get_file_info(selector))
+        start = len(self._root) + 1
+        return [info.path[start:] for info in infos if info.type == fs.FileType.File]
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{checked(path)}"

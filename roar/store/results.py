@@ -29,6 +29,7 @@ COMPACTED = "results/compacted"
 FAILED = ".failed.json"
 DONE = ".json"
 _LINES = ".jsonl"
+MOST_COMPACTED = 2**28  # bytes of a compacted file: half a million results of ten classes
 _LOOKS = 20  # at a folder that another process compacts again and again
 _AT_A_TIME = 16  # requests to a store that is far away
 
@@ -100,7 +101,7 @@ def read_lines(files: Files, path: str) -> list[bytes]:
     Raises:
         DamagedArtefactError: the bytes are not those that the file's name promises.
     """
-    data = files.read(path)
+    data = files.read(path, MOST_COMPACTED)
     if path != compacted_name(data):
         raise DamagedArtefactError(f"'{files.location}/{path}' is not what was written; "
                                    "`roar verify --repair` makes it again.")

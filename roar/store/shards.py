@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roar.errors import DamagedArtefactError
+from roar.errors import DamagedArtefactError, UsageError
+from roar.store.tables import fits, read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,11 +35,17 @@ def shard_bytes(indices: np.ndarray, labels: np.ndarray, targets: np.ndarray, ra
     """A shard of n images: indices, labels, targets ``[n]``, ranks unsigned ``[n, P]``.
 
     ``description`` goes into the schema's metadata: what determines the ranks, and what is known of them.
+
+    Raises:
+        UsageError: it would be too large to be read back.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     count, pixels = ranks.shape
+    if not fits(ranks.size):
+        raise UsageError(f"A shard of {count:,} images with {pixels:,} ranks each is too large to be read back; "
+                         f"set [estimators] shard_size = {max(1, count // 8)}.")
     text = json.dumps(description, sort_keys=True)
     table = pa.table({
         "index": pa.array(indices, pa.int64()),
@@ -53,22 +60,6 @@ def shard_bytes(indices: np.ndarray, labels: np.ndarray, targets: np.ndarray, ra
                    column_encoding=None if narrow else {"rank.list.element": "BYTE_STREAM_SPLIT"},
                    write_statistics=False, write_page_checksum=True, row_group_size=max(1, count))
     return buffer.getvalue()
-
-
-def read_shard(data: bytes, name: str) -> pa.Table:
-    """The table of a shard.
-
-    Raises:
-        DamagedArtefactError: the bytes are no shard or a page fails its checksum.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(io.BytesIO(data), page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
-        raise DamagedArtefactError(f"'{name}' is not a readable shard ({str(error).splitlines()[0]}); "
-                                   "`roar verify --repair` makes it again.") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +77,14 @@ def read_rows(data: bytes, name: str) -> ShardRows:
     Raises:
         DamagedArtefactError: the bytes are no shard or a page fails its checksum.
     """
-    table = read_shard(data, name)
+    table = read_table(data, name)
     return ShardRows(table["index"].to_numpy(), table["target"].to_numpy(), _ranks(table))
 
 
 def whole_shard(data: bytes) -> dict[str, Any]:
     """What a shard says of itself; empty where one value of it is not what was written."""
     try:
-        table = read_shard(data, "")
+        table = read_table(data, "")
         metadata = table.schema.metadata or {}
         index, label, target = (table[name].to_numpy() for name in ("index", "label", "target"))
         if metadata[b"sha256"].decode() == _digest(metadata[b"roar"], index, label, target, _ranks(table)):
@@ -168,7 +159,7 @@ class RankReader:
         if self._held is None or self._held[0] != number:
             self._held = None  # before the next one is read
             folder, name = self.where.folder, shard_name(number)
-            table = read_shard(self.read(folder, name), f"{folder}/{name}")
+            table = read_table(self.read(folder, name), f"{folder}/{name}")
             self._held = number, table["index"].to_numpy(), _ranks(table)
         return self._held[1:]
 
@@ -200,4 +191,4 @@ def rank_blocks(store: Store, folder: str) -> Iterator[np.ndarray]:
     if not (manifest and manifest["files"]):
         raise DamagedArtefactError(f"'{store.location}/{folder}' holds no shard; `roar rank` makes it.")
     for name in sorted(manifest["files"]):
-        yield _ranks(read_shard(store.read_file(folder, name), f"{folder}/{name}"))
+        yield _ranks(read_table(store.read_file(folder, name), f"{folder}/{name}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +15,7 @@ from roar.store.artefacts import ARTEFACTS, FORMAT, MANIFEST, file_entry, is_man
 from roar.store.files import Files
 from roar.store.local import LocalFiles
 from roar.store.location import open_files
-from roar.store.sealed import damage, read_sealed, seal, unseal
+from roar.store.sealed import MOST, damage, read_sealed, seal, unseal
 
 DESCRIPTION = "store.json"
 
@@ -95,10 +96,20 @@ class Store:
         if expected is None:
             raise StoreError(f"'{self.location}/{folder}' has no file '{name}'; known: {sorted(manifest['files'])}.")
         path = f"{folder}/{name}"
-        data = self.files.read(path) if self.files.exists(path) else None
-        if data is None or file_entry(data) != expected:
-            raise damaged(self, path, "is gone" if data is None else "is not what was written")
+        if not self.files.exists(path):
+            raise damaged(self, path, "is gone")
+        data = read_whole(self.files, path, expected)
+        if data is None:
+            raise damaged(self, path, "is not what was written")
         return data
+
+
+def read_whole(files: Files, path: str, entry: Mapping[str, Any]) -> bytes | None:
+    """The bytes that a manifest's entry promises; ``None`` where others are there, or another number of them."""
+    if files.size(path) != entry.get("bytes"):
+        return None
+    data = files.read(path)
+    return data if file_entry(data) == entry else None
 
 
 def _described(identity: str) -> bytes:
@@ -115,7 +126,7 @@ def read_description(store: Store) -> dict[str, Any]:
         DamagedArtefactError: it is not what was written.
         StoreError: it is that of a newer format, or of something else.
     """
-    data = store.files.read(DESCRIPTION)
+    data = store.files.read(DESCRIPTION, MOST)
     try:
         found = unseal(data)
     except ValueError:

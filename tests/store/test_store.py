@@ -17,8 +17,9 @@ from roar.report.view import Results
 from roar.store.artefacts import FORMAT, MANIFEST, file_entry, key_of, manifest_bytes
 from roar.store.results import COLUMNS, finished_jobs, read_result, result_file
 from roar.store.sealed import read_sealed, seal
-from roar.store.shards import read_ranks, read_shard, shard_bytes, shard_name, whole_shard
+from roar.store.shards import read_ranks, shard_bytes, shard_name, whole_shard
 from roar.store.store import Store, open_store
+from roar.store.tables import read_table
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ def test_a_shard_holds_ranks_exactly_and_says_what_it_is(kind: type[np.unsignedi
     ranks = random.permuted(np.tile(np.arange(200, dtype=kind), (7, 1)), axis=1)
     index = np.arange(7) * 3
     data = shard_bytes(index, np.arange(7), np.full(7, -1), ranks, {"tied_share": 0.5})
-    table = read_shard(data, "x")
+    table = read_table(data, "x")
     assert table.column_names == ["index", "label", "target", "rank"]
     assert [str(table.schema.field(name).type) for name in ("index", "label", "target")] == ["int64", "int32", "int32"]
     assert table["index"].to_pylist() == index.tolist()
@@ -166,7 +167,7 @@ def test_a_flipped_bit_in_a_shard_is_noticed() -> None:
     data = bytearray(shard_bytes(np.arange(50), np.arange(50), np.arange(50), ranks, {}))
     data[len(data) // 3] ^= 1
     with pytest.raises(DamagedArtefactError, match="part-x"):
-        read_shard(bytes(data), "part-x")
+        read_table(bytes(data), "part-x")
 
 
 def test_ranks_are_read_in_the_order_of_the_images(store: Store) -> None:

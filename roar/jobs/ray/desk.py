@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import ray
 from ray.exceptions import ObjectLostError, RayActorError, RaySystemError, RayTaskError
 
 from roar.errors import RoarError, StoreError
-from roar.store.files import Files
+from roar.store.files import LARGEST, Files
 from roar.store.store import open_store
 
 
@@ -69,8 +70,8 @@ class DeskFiles:
     def __init__(self, location: str, desk: Any) -> None:
         self.location, self.desk = location, desk
 
-    def read(self, path: str) -> bytes:
-        return bytes(self._ask("read", path))
+    def read(self, path: str, most: int = LARGEST) -> bytes:
+        return bytes(self._ask("read", path, most))
 
     def write(self, path: str, data: bytes) -> None:
         self._ask("write", path, data)
@@ -83,6 +84,9 @@ class DeskFiles:
 
     def list(self, folder: str) -> list[str]:
         return list(self._ask("list", folder))
+
+    def strangers(self) -> Sequence[str]:
+        return list(self._ask("strangers"))
 
     def delete(self, path: str) -> None:
         self._ask("delete", path)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from roar.store.frames import finished_folders, read_frames
 from roar.store.store import Store
+from roar.store.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,14 +53,12 @@ def read_deletion_images(store: Store, folders: Iterable[str] | None = None) -> 
     Raises:
         DamagedArtefactError: a file is not what was written.
     """
-    import pandas as pd
-
     for folder in finished_folders(store, FOLDER) if folders is None else folders:
         manifest = store.manifest(folder)
         if manifest is not None:
             named = {key: manifest["facts"][key] for key in ("source", "model", "regularizer", "estimator")}
-            images = pd.read_parquet(io.BytesIO(store.read_file(folder, "images.parquet")))
-            yield images.assign(**named, fill=manifest["identity"]["fill"])
+            images = read_table(store.read_file(folder, "images.parquet"), f"{folder}/images.parquet")
+            yield images.to_pandas().assign(**named, fill=manifest["identity"]["fill"])
 
 
 def read_deletion_areas(store: Store) -> pd.DataFrame:
