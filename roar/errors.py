@@ -17,7 +17,28 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#@\s'\"]*@|(?<=[?&])((?:access|secret)_key|session_token|token|password|"
+                          r"sig(?:nature)?|x-amz-[a-z-]+)=[^&\s'\"]*&?", re.IGNORECASE)
+
+
+def shown(text: object) -> str:
+    """A text for a terminal or a page: on one line, without control characters and without the credentials of URLs.
+
+    Names come from anywhere: from a store, from file names, from the code of others.
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in without_credentials(str(text)))
+
+
+def without_credentials(text: str) -> str:
+    """A text whose URLs carry neither ``KEY:SECRET@`` nor keys and tokens in their queries.
+
+    >>> without_credentials("s3://KEY:SECRET@bucket/prefix?region=x&secret_key=y")
+    's3://bucket/prefix?region=x&'
+    """
+    return _CREDENTIALS.sub("", text)
 
 
 class RoarError(Exception):
@@ -26,7 +47,7 @@ class RoarError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in super().__str__())  # names come from anywhere
+        return shown(super().__str__())
 
 
 class UsageError(RoarError):

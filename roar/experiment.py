@@ -304,18 +304,20 @@ class Experiment(BaseModel):
                                   "out.")
 
 
-def load_experiment(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Experiment:
+def load_experiment(path: Path | None, overrides: Mapping[str, Any] | None = None,
+                    given: Mapping[str, Any] | None = None) -> Experiment:
     """The experiment of a file (``None``: all defaults) with the command line's settings over it.
 
     Args:
         path: a TOML file.
+        given: the tables that count in the place of the file's.
         overrides: nested tables as in the file. ``model`` may be a table, which is laid over every model.
 
     Raises:
         ExperimentError: a value breaks a rule; the message names the file, the key and the rule.
         UnknownNameError: a key does not exist; the message names the nearest.
     """
-    tables = read_toml(path) if path is not None else {}
+    tables = dict(given) if given is not None else read_toml(path) if path is not None else {}
     for section, value in (overrides or {}).items():
         if section == "model" and isinstance(value, Mapping):
             models = tables.get("model") or [{}]
@@ -338,7 +340,7 @@ def portable(experiment: Experiment, estimators: Iterable[str]) -> dict[str, Any
     """
     tables = experiment.model_dump(mode="json", exclude={"compute", "store"})
     tables["estimators"]["names"] = list(estimators)
-    tables["source"]["root"] = _absolute(tables["source"]["root"])
+    del tables["source"]["root"]  # where this machine keeps what it downloads
     for model in tables["model"]:
         model["weights"] = _absolute(model["weights"])
         model["name"], model["regularizer"] = _anywhere(model["name"]), _anywhere(model["regularizer"])

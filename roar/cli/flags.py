@@ -20,9 +20,11 @@ from typing import Annotated, Any
 
 import typer
 
-from roar.errors import ExperimentError
+from roar.errors import ExperimentError, shown
 from roar.experiment import Experiment, load_experiment
 from roar.options import Option, options
+from roar.plugins.named import without_code
+from roar.settings import read_toml
 
 DEFAULT_FILE = "roar.toml"
 
@@ -126,5 +128,14 @@ def _experiment(file: Path | None, given: dict[Option, Any]) -> Experiment:
             continue
         option.put(overrides, value)
     if file is None and Path(DEFAULT_FILE).is_file():
-        file = Path(DEFAULT_FILE)
+        return _found(Path(DEFAULT_FILE), overrides)
     return load_experiment(file, overrides)
+
+
+def _found(file: Path, overrides: dict[str, Any]) -> Experiment:
+    """The experiment of a file that nobody named, which may name neither code nor a cluster."""
+    tables, ignored = without_code(read_toml(file))
+    if ignored:
+        print(shown(f"Ignored in {file}, which was found and not named: {'; '.join(ignored)}. Look at the file and "
+                    f"give --config {file} to have it run code or join a cluster."), file=sys.stderr)
+    return load_experiment(file, overrides, tables)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from roar.cli.flags import experiment_options
-from roar.errors import UsageError
+from roar.errors import UsageError, shown
 from roar.experiment import Experiment
 
 SHOWN = 20  # lines of a kind
@@ -17,11 +17,13 @@ SHOWN = 20  # lines of a kind
 @experiment_options()
 def verify(
     experiment: Experiment,
-    repair: Annotated[bool, typer.Option("--repair", help="Remove what is damaged, and make again what is missing of "
-                                                          "all that was asked for.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Put aside what is damaged, and make again what is missing "
+                                                          "of all that was asked for.")] = False,
+    trust: Annotated[list[str] | None, typer.Option("--trust", metavar="FILE.py:OBJECT", help="Code that plans of the "
+                                                    "store may have executed for that; repeatable.")] = None,
 ) -> None:
     """Read every byte of the store: is it what was written, and is everything there that was asked for?"""
-    from roar.metrics.repair import remake, remove_damage
+    from roar.metrics.repair import LOST, put_aside, remake
     from roar.progress.terminal import Terminal
     from roar.store.claims import running
     from roar.store.integrity import damages, missing
@@ -31,19 +33,20 @@ def verify(
     store = Store(open_files(experiment.store))  # not open_store, which refuses one whose description is damaged
     if not (store.exists or store.holds_anything):
         raise UsageError(f"There is no store at '{experiment.store}'; give the path or URL of one with --store.")
-    found = damages(store)
+    found, gone = damages(store), list[str]()
     _print([f"damaged: {damage.path} {damage.state}" for damage in found])
     if repair:
-        remove_damage(store, found)
-        asked = experiment.compute.model_dump(mode="json", include=experiment.compute.model_fields_set)
-        unknown = remake(store, asked, Terminal())
-        _print([f"not made again: plan {lost.plan.key} asks for '{lost.plan.stage}', which this roar does not know"
-                for lost in unknown])
+        gone = put_aside(store, found)
+        left = remake(store, experiment, Terminal(), trust or ())
+        _print([f"not made again: plan {lost.plan.key} {lost.reason}" for lost in left])
         store = Store(open_files(experiment.store))
-        print(f"repaired: {len(found)} damaged files of {store.location}")
+        _print([f"lost: {path} and its copy, so what it asked for is not known any more; they are in {LOST}/. Give the "
+                "command again that made it" for path in gone])
+        print(f"repaired: {len(found) - len(gone)} damaged files of {shown(store.location)}"
+              + (f"; what was unusable is in {LOST}/" if found else ""))
         found = damages(store)
     elif found:
-        print("`roar verify --repair` removes what is damaged and makes it again.")
+        print("`roar verify --repair` puts aside what is damaged and makes it again.")
         sys.exit(1)
     lost = missing(store)
     _print([f"missing: {folder}" for plan in lost for folder in plan.artefacts])
@@ -51,7 +54,7 @@ def verify(
     at_work = f"; {running(store.files)} tasks are being worked on" if running(store.files) else ""
     print(f"{store.location}: {len(store.files.list('')):,} files, {len(found)} damaged, "
           f"{sum(len(plan.artefacts) + len(plan.jobs) for plan in lost):,} missing{at_work}")
-    if found or lost:
+    if found or lost or gone:
         sys.exit(1)
 
 
@@ -98,6 +101,6 @@ def clean(
 
 
 def _print(lines: list[str]) -> None:
-    print("".join(f"{line}\n" for line in lines[:SHOWN]), end="")
+    print("".join(f"{shown(line)}\n" for line in lines[:SHOWN]), end="")
     if len(lines) > SHOWN:
         print(f"... and {len(lines) - SHOWN:,} more")

@@ -76,6 +76,17 @@ class LocalFiles:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=folder)
 
+    def move(self, path: str, to: str) -> None:
+        """Give a file another place, where nothing may be; what is gone meanwhile stays gone."""
+        *parts, last = checked(to).split("/")
+        with (contextlib.suppress(_GoneError),
+              self._place(path, "cannot be moved", "mend the rights") as (folder, name, place),
+              folder_below(self.root, parts, make=True) as other):
+            status(folder, name, place)
+            os.rename(name, last, src_dir_fd=folder, dst_dir_fd=other)
+            flush_folder(other)
+            flush_folder(folder)
+
     def abandoned(self) -> Sequence[str]:
         """Unfinished files that nobody is writing: their process is gone, or has not touched them for a day."""
         return sorted(path for path in self._walk("") if is_temporary(path) and self._is_abandoned(path))

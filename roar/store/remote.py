@@ -86,6 +86,10 @@ class RemoteFiles:
                 self._system.delete_file(full)
         self._again(path, request)
 
+    def move(self, path: str, to: str) -> None:
+        self.write(to, self.read(path))
+        self.delete(path)
+
     def _walk(self, folder: str) -> Sequence[str]:
         from pyarrow import fs
 

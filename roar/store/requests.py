@@ -20,6 +20,9 @@ COPIES = "plans/copies"
 JOB = ("source", "model", "estimator", "mode", "threshold", "seed")  # the columns that tell a person which job it is
 
 
+_OF_A_MACHINE = {"compute", "store"}  # sections of an experiment that determine no bytes
+
+
 @dataclass(frozen=True)
 class Plan:
     """What one command was asked to make.
@@ -113,6 +116,8 @@ def _plan(body: Mapping[str, Any]) -> Plan | None:
     """A plan from its JSON; ``None`` where that has another shape."""
     jobs, artefacts, names = body.get("jobs"), body.get("artefacts"), body.get("class_names")
     experiment, stage = body.get("experiment"), body.get("stage")
+    if isinstance(experiment, dict) and not _OF_A_MACHINE.isdisjoint(experiment):
+        return None
     if not (isinstance(jobs, dict) and all(isinstance(cell, list) for cell in jobs.values())
             and isinstance(artefacts, list) and all(isinstance(folder, str) for folder in artefacts)
             and isinstance(names, list) and isinstance(experiment, dict) and isinstance(stage, str)):

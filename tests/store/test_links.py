@@ -38,7 +38,8 @@ VERBS: dict[str, Callable[[LocalFiles, str], Any]] = {
 }
 ROW: dict[str, Any] = {
     "source": "digits", "model": "simplecnn", "regularizer": "recipe", "retrainer": "simplecnn",
-    "estimator": "gradient", "mode": "roar", "fill": "mean", "threshold": 50.0, "seed": 0, "status": "ok", "accuracy": 0.5, "n_test": 360,
+    "estimator": "gradient", "mode": "roar", "fill": "mean",
+    "threshold": 50.0, "seed": 0, "status": "ok", "accuracy": 0.5, "n_test": 360,
     "epochs": 20, "train_seconds": 1.5, "device": "cpu", "protocol": "p", "ranking": "r", "message": "",
     "class_accuracy": [0.5, 0.5],
 }

@@ -20,16 +20,26 @@ def loggers(compute: ComputeSettings, stage: str) -> list[tune.Callback]:
     """
     found = [EventFiles(Path(compute.tensorboard) / stage)] if compute.tensorboard else []
     for asked in compute.callback:
-        module, _, name = asked.name.partition(":")
+        kind = _callback_class(asked.name)
         try:
-            kind = getattr(importlib.import_module(module), name)
             found.append(kind(**asked.arguments))
         except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise ExperimentError(f"compute.callback '{asked.name}' cannot be made ({error}); write it as module:Class "
-                                  "with its own arguments, and install what it needs.") from None
-        if not isinstance(found[-1], tune.Callback):
-            raise ExperimentError(f"compute.callback '{asked.name}' is not a ray.tune.Callback; give one that is.")
+            raise ExperimentError(f"compute.callback '{asked.name}' cannot be made ({error}); give it its own "
+                                  "arguments, and install what it needs.") from None
     return found
+
+
+def _callback_class(spelling: str) -> type[tune.Callback]:
+    """The class of a callback, which is one of Tune's before anything of it is called."""
+    module, _, name = spelling.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ExperimentError(f"compute.callback '{spelling}' cannot be made ({error}); write it as module:Class, "
+                              "and install what it needs.") from None
+    if not (isinstance(kind, type) and issubclass(kind, tune.Callback)):
+        raise ExperimentError(f"compute.callback '{spelling}' is not a subclass of ray.tune.Callback; give one that is.")
+    return kind
 
 
 class EventFiles(tune.Callback):  # type: ignore[misc]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import ray
 from ray._private import ray_constants
+from ray.job_config import JobConfig
 
+import roar
 from roar.errors import FailureError
 from roar.experiment import ComputeSettings
 
@@ -31,8 +35,8 @@ def connect(compute: ComputeSettings) -> None:
     try:
         if compute.address is None:
             with _on_loopback(), _own_signals():
-                ray.init("local", num_cpus=_local_cpus(compute), include_dashboard=False, log_to_driver=False,
-                         logging_level=logging.ERROR, _node_ip_address="127.0.0.1")
+                ray.init("local", job_config=_own_path(), num_cpus=_local_cpus(compute),
+                         include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, _node_ip_address="127.0.0.1")
         else:
             with _own_signals():
                 _join(compute.address)
@@ -45,13 +49,38 @@ def connect(compute: ComputeSettings) -> None:
 def _join(address: str) -> None:
     for _ in range(ATTEMPTS):
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address=address, job_config=None if address.startswith("ray://") else _own_path(),
+                     log_to_driver=False, logging_level=logging.ERROR)
             return
         except ConnectionAbortedError as error:
             reason = str(error).strip().splitlines()[-1]  # of the cluster's traceback
     raise FailureError(f"The Ray cluster at '{address}' answers but started no server for this program in {ATTEMPTS} "
                        f"attempts ({reason}); look at ray_client_server*.err in /tmp/ray/session_latest/logs on its "
                        "head node, or run there with `--address auto`.")
+
+
+class _ImportPath(list[str]):
+    """What workers put in front of their import path, the last one foremost; Ray adds nothing to it."""
+
+    def extend(self, paths: Iterable[str]) -> None:
+        """Nothing: Ray would have workers look first into the working directory and beside the script."""
+
+
+def _own_path() -> JobConfig:
+    """Have workers import from where this program does, and in that order.
+
+    Directories that Python adds by itself, the working directory and that of the script, come last, so that a
+    ``torch.py`` or ``statistics.py`` that lies there by chance takes nothing's place. The one that this program has
+    roar from stays where it is.
+    """
+    mine = Path(roar.__file__).resolve().parents[1]
+    asked = {Path(place).resolve() for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place}
+    by_itself = {Path.cwd(), Path(sys.argv[0]).resolve().parent} - asked - {mine}
+    places = [Path(place).resolve() for place in sys.path]
+    path = [place for place in places if place not in by_itself] + [place for place in places if place in by_itself]
+    config = JobConfig()
+    config._py_driver_sys_path = _ImportPath(map(str, reversed(list(dict.fromkeys(path)))))
+    return config
 
 
 @contextmanager

@@ -91,6 +91,9 @@ class DeskFiles:
     def delete(self, path: str) -> None:
         self._ask("delete", path)
 
+    def move(self, path: str, to: str) -> None:
+        self._ask("move", path, to)
+
     def _ask(self, verb: str, *arguments: Any) -> Any:
         try:
             return fetch(self.desk.files.remote(verb, *arguments))
