@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from roar.errors import ExperimentError, UnknownNameError
+from roar.errors import ExperimentError, UnknownNameError, without_credentials
 from roar.recipes import Recipe, load_recipe, recipe_names
 from roar.settings import Flag, Settings, read_toml, validated
 
@@ -358,7 +358,7 @@ def _anywhere(text: str) -> str:
 
 
 def _absolute(path: str | None) -> str | None:
-    return None if path is None or "://" in path else str(Path(path).expanduser().resolve())
+    return path if path is None or "://" in path else str(Path(path).expanduser().resolve())
 
 
 def to_toml(experiment: Experiment) -> str:
@@ -369,7 +369,7 @@ def to_toml(experiment: Experiment) -> str:
     for name, table in [("[source]", tables.pop("source")), *(("[[model]]", model) for model in models),
                         *((f"[{key}]", value) for key, value in tables.items())]:
         lines += ["", name, *(f"{key} = {_toml_value(value)}" for key, value in table.items() if value is not None)]
-    return "\n".join(lines) + "\n"
+    return without_credentials("\n".join(lines) + "\n")
 
 
 def _toml_value(value: Any) -> str:

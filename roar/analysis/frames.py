@@ -13,8 +13,9 @@ from roar.analysis import beyond, classes, contrasts, faithfulness, leaderboard,
 from roar.analysis import stability as agreement
 from roar.analysis.curves import CELL, RESULT_COLUMNS, checked, curves, in_order
 from roar.analysis.names import order
+from roar.analysis.spreadsheets import csv_bytes
 from roar.analysis.tables import accuracy_table, plain_table
-from roar.errors import UnknownNameError
+from roar.errors import UnknownNameError, shown
 
 Format = Literal["csv", "json", "latex", "markdown", "parquet", "text"]
 FORMATS: tuple[Format, ...] = ("csv", "json", "latex", "markdown", "parquet", "text")
@@ -163,7 +164,7 @@ def render_table(frame: pd.DataFrame, kind: Format) -> bytes:
     if kind not in FORMATS:
         raise UnknownNameError("table format", kind, FORMATS)
     if kind == "csv":
-        return frame.to_csv(index=False, lineterminator="\n").encode()
+        return csv_bytes(frame)
     if kind == "json":
         return (json.dumps(json.loads(frame.to_json(orient="records", double_precision=15)), indent=1,
                            ensure_ascii=False) + "\n").encode()
@@ -178,14 +179,14 @@ def render_table(frame: pd.DataFrame, kind: Format) -> bytes:
 
 
 def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
-    def shown(value: object) -> str:
+    def cell(value: object) -> str:
         if isinstance(value, (list, tuple)):
-            return ", ".join(map(shown, value))
+            return ", ".join(map(cell, value))
         if value is None or value is pd.NA or value != value:  # NaN is not itself
             return ""
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return f"{value:.4g}" if isinstance(value, float) else shown(value)
 
-    return pd.DataFrame({str(name): [shown(value) for value in frame[name]] for name in frame.columns})
+    return pd.DataFrame({str(name): [cell(value) for value in frame[name]] for name in frame.columns})
 
 
 def _markdown(shown: pd.DataFrame) -> str:

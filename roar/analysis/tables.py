@@ -8,6 +8,7 @@ import pandas as pd
 
 from roar.analysis.curves import CURVE_COLUMNS, PANEL, in_order, require, with_reference
 from roar.analysis.names import REFERENCE
+from roar.errors import shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -87,23 +88,23 @@ def rich_table(table: pd.DataFrame, title: str | None = None, note: str | None =
     from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(title=title and escape(title), caption=note and escape(note), box=box.SIMPLE_HEAD,
+    drawn = Table(title=title and escape(shown(title)), caption=note and escape(note), box=box.SIMPLE_HEAD,
                   title_justify="left", caption_justify="left", padding=0)
     names = {*PANEL, "estimator"}
     for column in table.columns:
         if column in names:
-            shown.add_column(escape(str(column)), overflow="fold", min_width=12)
+            drawn.add_column(escape(str(column)), overflow="fold", min_width=12)
         else:  # a number is never cut short
             width = int(table[column].astype(str).str.len().max()) if len(table) else 1
-            shown.add_column(escape(str(column)), justify="right", no_wrap=True, min_width=width)
+            drawn.add_column(escape(str(column)), justify="right", no_wrap=True, min_width=width)
     for row in table.astype(str).itertuples(index=False):
-        shown.add_row(*map(escape, row))
-    return shown
+        drawn.add_row(*(escape(shown(cell)) for cell in row))
+    return drawn
 
 
 def plain_table(table: pd.DataFrame) -> str:
     """Tab-separated text with a header, for ``cut``, ``sort`` and ``column -t``; one line per row."""
     lines = ["\t".join(map(str, table.columns))]
     for row in table.itertuples(index=False):
-        lines.append("\t".join(" ".join(str(value).split()) for value in row))
+        lines.append("\t".join(shown(" ".join(str(value).split())) for value in row))
     return "\n".join(lines) + "\n"

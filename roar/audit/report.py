@@ -33,6 +33,7 @@ def write_audit(store: Store, audited: Audited, asked: Audit, papers: Mapping[st
         papers: where each metric comes from.
     """
     from roar.analysis.figures import render
+    from roar.analysis.spreadsheets import csv_bytes
     from roar.audit.figures import audit_taus
     from roar.audit.table import audit, conclusions
 
@@ -41,8 +42,8 @@ def write_audit(store: Store, audited: Audited, asked: Audit, papers: Mapping[st
     means = mean_scores(audited)
     figure = audit_taus(table)
     written = {
-        "audit.csv": table.to_csv(index=False).encode(),
-        "audit-estimators.csv": means.to_csv(index=False).encode(),
+        "audit.csv": csv_bytes(table),
+        "audit-estimators.csv": csv_bytes(means),
         "audit.svg": render(figure, "svg"),
         "audit.png": render(figure, "png"),
         "audit.html": _page(table, means, findings, asked, papers).encode(),

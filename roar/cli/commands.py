@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +11,9 @@ import typer
 
 from roar.cli.check import check
 from roar.cli.flags import experiment_options, whole_numbers
+from roar.cli.printing import complain, finish, silence, tell, tell_bytes
 from roar.cli.upkeep import clean, merge, verify
-from roar.errors import RoarError, UnknownNameError, UsageError
+from roar.errors import RoarError, UnknownNameError, UsageError, shown
 from roar.experiment import Experiment
 from roar.metrics import METRICS, Metric
 from roar.options import split_words
@@ -36,14 +36,18 @@ app.add_typer(listing, name="list")
 def main() -> None:
     """Run the command line; one sentence on an error, status 2 for usage and 1 for failure."""
     try:
-        app()
+        try:
+            app()
+        except SystemExit:
+            finish()
+            raise
     except RoarError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        complain(f"Error: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:  # before a command has begun, or after its end
         sys.exit(130)
     except BrokenPipeError:  # whoever read our output has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(1)
         sys.exit(1)
 
 
@@ -78,7 +82,7 @@ def train(experiment: Experiment) -> None:
     session = _session(experiment)
     for model, manifest in zip(session.models, pipeline.train(session), strict=True):
         facts = manifest["facts"]
-        print(f"{model.title}: test accuracy {100 * facts['test_accuracy']:.2f} % on {facts['n_test']:,} images of "
+        tell(f"{model.title}: test accuracy {100 * facts['test_accuracy']:.2f} % on {facts['n_test']:,} images of "
               f"{session.source.name}; weights in {session.store.location}/{model.folder}")
 
 
@@ -90,7 +94,7 @@ def rank(experiment: Experiment) -> None:
 
     session = _session(experiment)
     for ranking in pipeline.rank(session):
-        print(f"{ranking.estimator}: {session.store.location}/{ranking.folder}")
+        tell(f"{ranking.estimator}: {session.store.location}/{ranking.folder}")
 
 
 @app.command()
@@ -101,7 +105,7 @@ def degrade(experiment: Experiment) -> None:
 
     session = _session(experiment)
     for folder in pipeline.degrade(session):
-        print(f"{session.store.location}/{folder}")
+        tell(f"{session.store.location}/{folder}")
 
 
 def _measure(metric: Metric) -> Callable[..., None]:
@@ -117,7 +121,7 @@ def _measure(metric: Metric) -> Callable[..., None]:
         if metric.summary is not None:
             rows = load(metric.summary)(rows)
         print_rows(list(map(str, rows.columns)), [list(map(str, row)) for row in rows.itertuples(index=False)])
-        print("\n".join(written.files))
+        tell("\n".join(written.files))
 
     command.__doc__ = metric.description
     return command
@@ -175,15 +179,14 @@ def report(
     if against is not None:
         if against != "paper":
             raise UnknownNameError("thing to report against", against, ["paper"])
-        print(files.against_paper(store), end="")
+        tell(files.against_paper(store), end="")
     elif table is not None:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(files.one_table(store, table, kind))
+        tell_bytes(files.one_table(store, table, kind))
     elif regularizers:
         _print_comparison(store)
     elif watch:
         for written in files.watch(store):
-            print(f"{len(written.results):,} results; {written.files[-1]}", flush=True)
+            tell(f"{len(written.results):,} results; {written.files[-1]}", flush=True)
     else:
         _print_report(files.write_report(store))
 
@@ -198,7 +201,7 @@ def serve(
     from roar.report.serve import serve_page
     from roar.store.store import open_store
 
-    serve_page(open_store(experiment.store), port, lambda address: print(f"{address}  (Ctrl-C ends)", flush=True))
+    serve_page(open_store(experiment.store), port, lambda address: tell(f"{address}  (Ctrl-C ends)", flush=True))
 
 
 @app.command()
@@ -214,7 +217,7 @@ def status(
     from roar.store.store import open_store
 
     store = open_store(experiment.store)
-    print(explained(store, why) if why is not None else read_status(store).text(), end="")
+    tell(explained(store, why) if why is not None else read_status(store).text(), end="")
 
 
 for other in (verify, merge, clean, check):
@@ -233,7 +236,7 @@ def show(
 
     session = _session(experiment)
     for file in write_strips(session, None if index is None else whole_numbers("--index", index)):
-        print(file)
+        tell(file)
 
 
 @app.command()
@@ -250,7 +253,7 @@ def activate(
 
     session = _session(experiment)
     for file in write_grids(session, split_words(layer or []), whole_numbers("--unit", unit), steps):
-        print(file)
+        tell(file)
 
 
 @app.command()
@@ -275,7 +278,7 @@ def audit(
     written = write_audit(open_store(experiment.store), audited, asked, {one.name: one.paper for one in AUDITED})
     table = summary_table(written.table)
     print_rows(list(table.columns), [list(map(str, row)) for row in table.to_numpy()])
-    print("\n".join([*written.findings, *written.files]))
+    tell("\n".join([*written.findings, *written.files]))
 
 
 @listing.command("estimators")
@@ -293,7 +296,7 @@ def list_estimators(
 
     print_rows(["name", "short names", "family", "paper", "year"], [*listed_estimators(), *installed_estimators()])
     for name, members in ESTIMATORS.groups.items():
-        print(f"Group {name}: {', '.join(members())}")
+        tell(f"Group {name}: {', '.join(members())}")
 
 
 @listing.command("sources")
@@ -371,7 +374,7 @@ def _print_plan(session: Session) -> None:
     estimators = retrained(session.experiment, session.estimators)
     filled = dict.fromkeys(fill for estimator in estimators for fill in fills(session.experiment, estimator))
     source, degraded = session.source, session.experiment.degrade
-    print(f"{source.name}: {len(source.train):,} training and {len(source.test):,} test images "
+    tell(f"{source.name}: {len(source.train):,} training and {len(source.test):,} test images "
           f"{source.channels}x{source.height}x{source.width}, {source.num_classes} classes\n"
           f"{plan.models} model(s): {'; '.join(dict.fromkeys(model.title for model in session.models))}\n"
           f"{plan.rankings} rankings in {plan.shards} shards: {', '.join(map(str, estimators))}\n"
@@ -386,7 +389,7 @@ def _print_forecast(found: Forecast) -> None:
             f"{seconds / 3_600:.1f} h"
 
     total = found.train_seconds + found.rank_seconds + found.retrain_seconds
-    print(f"About {spell(total)} on this machine, from a few timed steps: train {spell(found.train_seconds)}, rank "
+    tell(f"About {spell(total)} on this machine, from a few timed steps: train {spell(found.train_seconds)}, rank "
           f"{spell(found.rank_seconds)}, retrain {spell(found.retrain_seconds)} with {found.workers} worker(s); "
           f"up to {found.bytes / 1e6:,.0f} MB in the store")
 
@@ -402,36 +405,37 @@ def _print_report(written: Any) -> None:
 
     table = varying(accuracy_table(written.curves))
     if table.empty:
-        print("Nothing was retrained; what is here is of the explained network itself.")
+        tell("Nothing was retrained; what is here is of the explained network itself.")
     elif sys.stdout.isatty():
         from rich.console import Console
 
         Console().print(rich_table(table, note=caption()))
     else:
-        print(plain_table(table), end="")
+        tell(plain_table(table), end="")
     failed = int((written.results["status"] == "failed").sum())
     if failed:
-        print(f"{failed} trainings failed; their reasons are in the column `message` of results.csv.")
-    print("\n".join(written.files))
+        tell(f"{failed} trainings failed; their reasons are in the column `message` of results.csv.")
+    tell("\n".join(written.files))
 
 
 def _print_comparison(store: Any) -> None:
     from roar.report.regularizers import write_comparison
 
     written = write_comparison(store)
-    print("\n".join([*written.findings, *written.files]))
+    tell("\n".join([*written.findings, *written.files]))
 
 
 def print_rows(columns: list[str], rows: list[list[str]]) -> None:
     if not sys.stdout.isatty():
-        print("\n".join("\t".join(row) for row in [columns, *rows]))
+        tell("\n".join("\t".join(row) for row in [columns, *rows]))
         return
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*columns, box=box.SIMPLE_HEAD, padding=0)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(shown(cell)) for cell in row))
     Console().print(table)
 

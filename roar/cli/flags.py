@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import inspect
 import signal
-import sys
 import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterator
@@ -20,7 +19,8 @@ from typing import Annotated, Any
 
 import typer
 
-from roar.errors import ExperimentError, shown
+from roar.cli.printing import complain
+from roar.errors import ExperimentError
 from roar.experiment import Experiment, load_experiment
 from roar.options import Option, options
 from roar.plugins.named import without_code
@@ -69,7 +69,7 @@ def experiment_options(*sections: str) -> Callable[[Callable[..., None]], Callab
                 with _terminable():
                     command(_experiment(values.get("file") or config, given), **values)
             except KeyboardInterrupt as end:
-                print("\nInterrupted; what is finished is kept. Run the same command to resume.", file=sys.stderr)
+                complain("\nInterrupted; what is finished is kept. Run the same command to resume.")
                 clear_unhandled_interrupt()
                 raise typer.Exit(128 + (signal.SIGTERM if isinstance(end, Terminated) else signal.SIGINT)) from None
 
@@ -136,6 +136,6 @@ def _found(file: Path, overrides: dict[str, Any]) -> Experiment:
     """The experiment of a file that nobody named, which may name neither code nor a cluster."""
     tables, ignored = without_code(read_toml(file))
     if ignored:
-        print(shown(f"Ignored in {file}, which was found and not named: {'; '.join(ignored)}. Look at the file and "
-                    f"give --config {file} to have it run code or join a cluster."), file=sys.stderr)
+        complain(f"Ignored in {file}, which was found and not named: {'; '.join(ignored)}. Look at the file and "
+                 f"give --config {file} to have it run code or join a cluster.")
     return load_experiment(file, overrides, tables)

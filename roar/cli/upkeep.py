@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from roar.cli.flags import experiment_options
+from roar.cli.printing import tell
 from roar.errors import UsageError, shown
 from roar.experiment import Experiment
 
@@ -42,17 +43,17 @@ def verify(
         store = Store(open_files(experiment.store))
         _print([f"lost: {path} and its copy, so what it asked for is not known any more; they are in {LOST}/. Give the "
                 "command again that made it" for path in gone])
-        print(f"repaired: {len(found) - len(gone)} damaged files of {shown(store.location)}"
+        tell(f"repaired: {len(found) - len(gone)} damaged files of {shown(store.location)}"
               + (f"; what was unusable is in {LOST}/" if found else ""))
         found = damages(store)
     elif found:
-        print("`roar verify --repair` puts aside what is damaged and makes it again.")
+        tell("`roar verify --repair` puts aside what is damaged and makes it again.")
         sys.exit(1)
     lost = missing(store)
     _print([f"missing: {folder}" for plan in lost for folder in plan.artefacts])
     _print([f"missing: training {key} {' '.join(map(str, plan.plan.jobs[key]))}" for plan in lost for key in plan.jobs])
     at_work = f"; {running(store.files)} tasks are being worked on" if running(store.files) else ""
-    print(f"{store.location}: {len(store.files.list('')):,} files, {len(found)} damaged, "
+    tell(f"{store.location}: {len(store.files.list('')):,} files, {len(found)} damaged, "
           f"{sum(len(plan.artefacts) + len(plan.jobs) for plan in lost):,} missing{at_work}")
     if found or lost or gone:
         sys.exit(1)
@@ -68,7 +69,7 @@ def merge(
     from roar.store.store import open_store
 
     done = bring_in(open_store(experiment.store), open_store(other))
-    print(f"{experiment.store}: {done.artefacts} artefacts and {done.results} results came from {other}; "
+    tell(f"{experiment.store}: {done.artefacts} artefacts and {done.results} results came from {other}; "
           f"{done.here} were here already")
 
 
@@ -96,11 +97,11 @@ def clean(
     if yes:
         remove_waste(store.files, found)
         count += remove(store, entries)
-    print(f"{store.location}: {count} files {'removed' if yes else 'would be removed'}"
+    tell(f"{store.location}: {count} files {'removed' if yes else 'would be removed'}"
           + (f", and {len(entries)} artefacts and trainings that are named" if entries and not yes else ""))
 
 
 def _print(lines: list[str]) -> None:
-    print("".join(f"{shown(line)}\n" for line in lines[:SHOWN]), end="")
+    tell("".join(f"{shown(line)}\n" for line in lines[:SHOWN]), end="")
     if len(lines) > SHOWN:
-        print(f"... and {len(lines) - SHOWN:,} more")
+        tell(f"... and {len(lines) - SHOWN:,} more")

@@ -107,7 +107,7 @@ def _refusal(plan: Plan, stages: Collection[str], trusted: Collection[str]) -> s
 
 
 def _experiment_of(plan: Plan, store: Store, mine: Experiment) -> Experiment:
-    tables = {**plan.experiment, "store": store.location,
+    tables = {**plan.experiment, "store": store.files.location,
               "compute": mine.compute.model_dump(mode="json", include=mine.compute.model_fields_set)}
     source = tables.get("source")
     tables["source"] = {**source, "root": mine.source.root} if isinstance(source, dict) else source

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,18 +13,39 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from roar.errors import shown
+
 _QUIET = 2.0  # seconds that a stage may take before a log without a terminal says anything of it
 _EVERY = 30.0  # seconds between a log's lines
+
+
+class Tolerant:
+    """A stream that may be closed, or full: progress is for the eye and never costs work."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 class Terminal:
     """Draws on standard error, so that standard output holds only what was asked for."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True)
+        self.console = Console(file=Tolerant(sys.stderr))  # type: ignore[arg-type]
 
     def say(self, text: str) -> None:
-        self.console.print(text, style="dim", highlight=False, markup=False)
+        self.console.print(shown(text), style="dim", highlight=False, markup=False)
 
     def begin(self, title: str, total: float, unit: str) -> TerminalBar:
         return TerminalBar(self.console, title, total, unit)
@@ -47,16 +70,17 @@ class TerminalBar:
 
     def __post_init__(self) -> None:
         if self.console.is_terminal:
-            self.progress = Progress(TextColumn("{task.description}"), BarColumn(), _Count(), _Rate(),
-                                     TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}", table_column=None),
+            self.progress = Progress(TextColumn("{task.description}", markup=False), BarColumn(), _Count(), _Rate(),
+                                     TimeRemainingColumn(),
+                                     TextColumn("{task.fields[note]}", style="dim", markup=False),
                                      console=self.console)
-            self.task = self.progress.add_task(self.title, total=self.total, note="", unit=self.unit)
+            self.task = self.progress.add_task(shown(self.title), total=self.total, note="", unit=self.unit)
             self.progress.start()
 
     def advance(self, amount: float, text: str = "") -> None:
         self.done += amount
         if self.progress is not None:
-            self.progress.update(self.task, advance=amount, note=text)
+            self.progress.update(self.task, advance=amount, note=shown(text))
         elif time.monotonic() - max(self.logged, self.started + _QUIET - _EVERY) > _EVERY:
             self.logged = time.monotonic()
             self._log(text)
@@ -71,8 +95,8 @@ class TerminalBar:
         seconds = max(1e-9, time.monotonic() - self.started)
         rate = self.done / seconds
         left = f", {(self.total - self.done) / rate:.0f} s left" if 0 < self.done < self.total else ""
-        self.console.print(f"{self.title}: {_whole(self.done)} of {self.total:,.0f} {self.unit}, "
-                           f"{_speed(rate)}{seconds:.0f} s{left}" + (f"; {text}" if text else ""),
+        self.console.print(f"{shown(self.title)}: {_whole(self.done)} of {self.total:,.0f} {self.unit}, "
+                           f"{_speed(rate)}{seconds:.0f} s{left}" + (f"; {shown(text)}" if text else ""),
                            highlight=False, markup=False, soft_wrap=True)
 
 

@@ -66,9 +66,10 @@ def measured(store: Store) -> dict[str, pd.DataFrame]:
 def metric_files(metric: Metric, frames: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
     """The tables and figures of a metric by file name; none where nothing was measured."""
     from roar.analysis.figures import render
+    from roar.analysis.spreadsheets import csv_bytes
 
     own = {table.name: frames[table.name] for table in metric.tables}
-    files = {f"{name}.csv": frame.to_csv(index=False).encode() for name, frame in own.items() if len(frame)}
+    files = {f"{name}.csv": csv_bytes(frame) for name, frame in own.items() if len(frame)}
     for name, draw in (load(metric.figures)(frames) if files and metric.figures else {}).items():
         try:
             files[name] = render(draw(), "svg")
@@ -115,9 +116,11 @@ def write_report(store: Store, jobs: Collection[str] | None = None, experiment: 
 
 def _made_of(store: Store, frames: Iterable[pd.DataFrame], experiment: str) -> str:
     """The key of all that a report shows."""
+    from roar.analysis.spreadsheets import csv_bytes
+
     gallery = read_gallery(store)
     images = [] if gallery is None else [row.images.tobytes() for row in gallery.rows]
-    parts = [*(frame.to_csv(index=False).encode() for frame in frames), *images]
+    parts = [*(csv_bytes(frame) for frame in frames), *images]
     return key_of({"parts": [hashlib.sha256(part).hexdigest() for part in parts], "classes": class_names(store),
                    "labels": [] if gallery is None else [[row.estimator, row.label] for row in gallery.rows],
                    "experiment": experiment, "versions": versions()})
@@ -256,6 +259,7 @@ def provenance(store: Store, results: pd.DataFrame, experiment: str) -> dict[str
 
 def _tables(results: pd.DataFrame, table: pd.DataFrame, board: pd.DataFrame) -> dict[str, bytes]:
     from roar.analysis.beyond import beyond_controls
+    from roar.analysis.spreadsheets import csv_bytes
 
     if results.empty:
         return {}
@@ -266,7 +270,7 @@ def _tables(results: pd.DataFrame, table: pd.DataFrame, board: pd.DataFrame) -> 
     frames = {"results.csv": flat, "curves.csv": table, "leaderboard.csv": board}
     beside = beyond_controls(results)
     frames |= {"controls.csv": beside} if len(beside) else {}
-    return {**{name: frame.to_csv(index=False).encode() for name, frame in frames.items()},
+    return {**{name: csv_bytes(frame) for name, frame in frames.items()},
             "results.parquet": buffer.getvalue()}
 
 

@@ -36,14 +36,15 @@ def write_comparison(store: Store) -> ComparisonReport:
     from roar.analysis.figures import render
     from roar.analysis.figures.regularizers import regularizer_areas
     from roar.analysis.regularizers import compare_regularizers
+    from roar.analysis.spreadsheets import csv_bytes
 
     found = compare_regularizers(results_of(store))
     networks = explained_networks(store)
     figure = regularizer_areas(found.areas)
     written = {
-        "regularizers-areas.csv": found.areas.to_csv(index=False).encode(),
-        "regularizers-effects.csv": found.effects.to_csv(index=False).encode(),
-        "regularizers-models.csv": networks.to_csv(index=False).encode(),
+        "regularizers-areas.csv": csv_bytes(found.areas),
+        "regularizers-effects.csv": csv_bytes(found.effects),
+        "regularizers-models.csv": csv_bytes(networks),
         "regularizers-findings.txt": "".join(f"{sentence}\n" for sentence in found.findings).encode(),
         "regularizers.svg": render(figure, "svg"),
         "regularizers.png": render(figure, "png"),

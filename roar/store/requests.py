@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from roar.errors import DamagedArtefactError
+from roar.errors import DamagedArtefactError, without_credentials
 from roar.store.artefacts import FORMAT, key_of
 from roar.store.files import Files
 from roar.store.sealed import read_sealed, seal
@@ -53,7 +53,8 @@ class Plan:
 
 
 def write_plan(store: Store, plan: Plan) -> None:
-    """Keep a plan; what is known already of what it makes is not forgotten."""
+    """Keep a plan, without the credentials of URLs; what is known already of what it makes is not forgotten."""
+    plan = replace(plan, source=without_credentials(plan.source), experiment=_without_credentials(plan.experiment))
     path, store_id = f"{FOLDER}/{plan.key}.json", store.description["id"]
     if store.files.exists(path):
         known = read_plan(store.files, path, store_id)
@@ -62,6 +63,15 @@ def write_plan(store: Store, plan: Plan) -> None:
     for place in (path, f"{COPIES}/{plan.key}.json"):  # in this order: a copy alone means that the plan is lost
         if not store.files.exists(place) or store.files.read(place) != data:
             store.files.write(place, data)
+
+
+def _without_credentials(settings: Any) -> Any:
+    """Settings whose texts carry none."""
+    if isinstance(settings, Mapping):
+        return {key: _without_credentials(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [_without_credentials(value) for value in settings]
+    return without_credentials(settings) if isinstance(settings, str) else settings
 
 
 def plan_bytes(plan: Plan, store_id: str) -> bytes:

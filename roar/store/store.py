@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from roar.errors import DamagedArtefactError, StoreError
+from roar.errors import DamagedArtefactError, StoreError, without_credentials
 from roar.store.artefacts import ARTEFACTS, FORMAT, MANIFEST, file_entry, is_manifest_of
 from roar.store.files import Files
 from roar.store.local import LocalFiles
@@ -43,7 +43,8 @@ class Store:
 
     @property
     def location(self) -> str:
-        return self.files.location
+        """The path or URL for people, without credentials; ``files.location`` has them."""
+        return without_credentials(self.files.location)
 
     @property
     def exists(self) -> bool:

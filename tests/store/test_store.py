@@ -94,7 +94,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_read_again(store: Store)
     answers = [new[:len(old)], old + b" ", new]  # of the new bytes as many as the old had, and the other way round
 
     class Replaced(type(store.files)):  # type: ignore[misc]
-        def read(self, path: str) -> bytes:
+        def read(self, path: str, most: int = 0) -> bytes:
             return answers.pop(0)
 
     assert read_sealed(Replaced(store.location), "plans/p.json") == {"jobs": {"a": [1], "b": [2]}}

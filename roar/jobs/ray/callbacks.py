@@ -38,7 +38,8 @@ def _callback_class(spelling: str) -> type[tune.Callback]:
         raise ExperimentError(f"compute.callback '{spelling}' cannot be made ({error}); write it as module:Class, "
                               "and install what it needs.") from None
     if not (isinstance(kind, type) and issubclass(kind, tune.Callback)):
-        raise ExperimentError(f"compute.callback '{spelling}' is not a subclass of ray.tune.Callback; give one that is.")
+        raise ExperimentError(f"compute.callback '{spelling}' is not a subclass of ray.tune.Callback; give one that "
+                              "is.")
     return kind
 
 

@@ -36,7 +36,8 @@ def connect(compute: ComputeSettings) -> None:
         if compute.address is None:
             with _on_loopback(), _own_signals():
                 ray.init("local", job_config=_own_path(), num_cpus=_local_cpus(compute),
-                         include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, _node_ip_address="127.0.0.1")
+                         include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
+                         _node_ip_address="127.0.0.1")
         else:
             with _own_signals():
                 _join(compute.address)

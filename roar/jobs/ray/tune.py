@@ -46,7 +46,9 @@ def run_stage(stage: Stage, compute: ComputeSettings, store: Store, watcher: Wat
     gpus = compute.gpus_per_job
     if gpus is None:
         gpus = 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
-    location = store.location if "://" in store.location else str(Path(store.location).expanduser().resolve())
+    location = store.files.location
+    if "://" not in location:
+        location = str(Path(location).expanduser().resolve())
     job = ClusterJob(stage.name, stage.open_worker, tuple(stage.tasks), stage.cpus, gpus, compute, location,
                      store.description["id"], {name: _put(name, load()) for name, load in stage.shared.items()})
     with _plain_errors():
