@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roar.cli.flags import experiment_options
+from roar.cli.printing import tell
 from roar.errors import EstimatorError
 from roar.experiment import Experiment
 
@@ -42,15 +43,15 @@ def check(
         batch, explained = _batch(estimator, source, experiment.seed, IMAGES), _explained(experiment, source)
         found = examine(estimator, batch, explained, experiment.estimators)
     model = experiment.model[0]
-    print(f"{estimator.name}: {len(batch)} test images of {source.name}, {model.name} "
+    tell(f"{estimator.name}: {len(batch)} test images of {source.name}, {model.name} "
           f"{'not trained' if model.weights is None else f'with the weights {model.weights}'}")
     for note in found.notes:
-        print(f"note   {note}")
+        tell(f"note   {note}")
     for rule in found.rules:
-        print(f"{'kept' if rule.broken is None else 'BROKE'}\t{rule.text}".expandtabs(7))
+        tell(f"{'kept' if rule.broken is None else 'BROKE'}\t{rule.text}".expandtabs(7))
     if found.broken is not None:
         raise EstimatorError(found.broken)
-    print(f"per image: {100 * found.tied_share:.1f} % of the pixels tie, {_shown(found.seconds)} s, "
+    tell(f"per image: {100 * found.tied_share:.1f} % of the pixels tie, {_shown(found.seconds)} s, "
           f"{found.forward:g} forward and {found.backward:g} backward passes")
 
 
