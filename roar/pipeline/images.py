@@ -46,8 +46,11 @@ def shared_images(session: Session) -> dict[str, Callable[[], Any]]:
 
 def shared_ranks(session: Session, folders: Iterable[str]) -> dict[str, Callable[[], Any]]:
     """The ranks in these folders as the workers read them: whole, or where they lie."""
-    load: Callable[..., Any] = rank_folder if streams(session) else read_ranks
-    return {folder: partial(load, session.store, folder) for folder in folders}
+    if streams(session):
+        return {folder: partial(rank_folder, session.store, folder) for folder in folders}
+    splits = {"train": session.source.train, "test": session.source.test}
+    return {folder: partial(read_ranks, session.store, folder, splits[folder.rpartition("/")[2]].indices)
+            for folder in folders}
 
 
 def streams(session: Session) -> bool:

@@ -18,8 +18,7 @@ from roar.store.files import Files
 from roar.store.integrity import missing
 from roar.store.local import LocalFiles
 from roar.store.requests import read_plans
-from roar.store.results import DONE, FAILED, FOLDER, compacted_files, finished_jobs, read_lines, single_files
-from roar.store.sealed import unseal
+from roar.store.results import DONE, FAILED, FOLDER, compacted_files, finished_jobs, read_compacted, single_files
 from roar.store.store import Store
 
 
@@ -96,7 +95,7 @@ def _remove_results(files: Files, jobs: set[str]) -> int:
     for path in removed:
         files.delete(path)
     for path in compacted_files(files):
-        bodies = [unseal(line) for line in read_lines(files, path)]
+        bodies = read_compacted(files, path)
         kept = [body for body in bodies if body["row"]["job"] not in jobs]
         if len(kept) < len(bodies):
             write_compacted(files, kept, [path])
@@ -124,7 +123,7 @@ def _orphans(store: Store) -> Iterator[Waste]:
 
 def _superseded(files: Files) -> list[str]:
     """Compacted files whose every row is in another one that stays."""
-    jobs = {path: {unseal(line)["row"]["job"] for line in read_lines(files, path)} for path in compacted_files(files)}
+    jobs = {path: {body["row"]["job"] for body in read_compacted(files, path)} for path in compacted_files(files)}
     found: list[str] = []
     for path in sorted(jobs, key=lambda path: (len(jobs[path]), path)):
         others = (jobs[other] for other in jobs if other != path and other not in found)

@@ -21,11 +21,11 @@ from roar.store.results import (
     compacted_files,
     compacted_name,
     each_once,
-    read_lines,
+    read_compacted,
     read_result,
     single_files,
 )
-from roar.store.sealed import seal, unseal
+from roar.store.sealed import seal
 
 AT_LEAST = 256  # small files; fewer are read in no time, also from far away
 
@@ -84,7 +84,7 @@ def _whole(files: Files, path: str) -> list[dict[str, Any]]:
     """The results in a file; none where it is damaged or gone."""
     try:
         if path.startswith(f"{COMPACTED}/"):
-            return [unseal(line) for line in read_lines(files, path)]
+            return read_compacted(files, path)
         return [read_result(files, path)]
     except StoreError:
         return []

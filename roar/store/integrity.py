@@ -15,8 +15,8 @@ from roar.store.artefacts import ARTEFACTS, MANIFEST, is_manifest_of
 from roar.store.files import Files
 from roar.store.requests import COPIES, Plan, plan_paths, read_plan
 from roar.store.requests import FOLDER as PLANS
-from roar.store.results import compacted_files, finished_jobs, read_lines, read_result, single_files
-from roar.store.sealed import read_sealed, unseal
+from roar.store.results import compacted_files, finished_jobs, read_compacted, read_result, single_files
+from roar.store.sealed import read_sealed
 from roar.store.store import DESCRIPTION, Store, read_description, read_whole
 
 
@@ -155,9 +155,8 @@ def _results(files: Files) -> Iterator[Damage]:
                 raise
     for path in compacted_files(files):
         try:
-            for line in read_lines(files, path):
-                unseal(line)
-        except (DamagedArtefactError, ValueError):
+            read_compacted(files, path)
+        except DamagedArtefactError:
             yield Damage(path, "is not what was written", (path,))
 
 

@@ -11,10 +11,11 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from math import isfinite
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from roar.errors import DamagedArtefactError, StoreError
-from roar.experiment import RECURSIVE
+from roar.experiment import RECURSIVE, Mode
 from roar.store.artefacts import FORMAT, key_of
 from roar.store.files import Files
 from roar.store.sealed import canonical_json, read_sealed, seal, unseal
@@ -30,6 +31,10 @@ FAILED = ".failed.json"
 DONE = ".json"
 _LINES = ".jsonl"
 MOST_COMPACTED = 2**28  # bytes of a compacted file: half a million results of ten classes
+_OF_THE_JOB = ("ranking", "mode", "fill", "threshold", "seed")  # columns that a job's identity may have too
+_LONGEST = 100_000  # letters of a text
+_MOST_IMAGES = 2**40
+_MOST_CLASSES = 1_000_000
 _LOOKS = 20  # at a folder that another process compacts again and again
 _AT_A_TIME = 16  # requests to a store that is far away
 
@@ -78,21 +83,47 @@ def read_result(files: Files, path: str) -> dict[str, Any]:
 
 
 def is_result(body: Mapping[str, Any]) -> bool:
-    """Whether what was unsealed is the result of the job whose key it bears."""
+    """Whether what was unsealed is the result of the job whose key it bears, and can be one."""
     row, identity = body.get("row"), body.get("identity")
     try:
-        return (isinstance(row, dict) and isinstance(identity, dict) and row.get("status") in ("ok", "failed")
+        return (isinstance(row, dict) and isinstance(identity, dict)
                 and all(_fits(row.get(column), kind) for column, kind in COLUMNS.items())
+                and _is_possible(row)
+                and all(row[column] == identity[column] for column in _OF_THE_JOB if column in identity)
                 and row["job"] == key_of(identity))
     except (ValueError, RecursionError):
         return False
 
 
 def _fits(value: object, kind: str) -> bool:
+    """Whether a value has the type of its column; a missing number is ``None``, never NaN."""
     if kind == "string":
-        return isinstance(value, str)
-    whole = type(value) is int and abs(value) < 2**63
-    return kind == "object" or whole or (kind == "float64" and (value is None or isinstance(value, float)))
+        return isinstance(value, str) and len(value) <= _LONGEST
+    if kind == "object":
+        return True
+    if kind == "int64":
+        return type(value) is int and 0 <= value < 2**63
+    if type(value) is int:
+        return abs(value) < 2**63
+    return value is None or (type(value) is float and isfinite(value))
+
+
+def _is_possible(row: Mapping[str, Any]) -> bool:
+    """Whether the values are in the ranges of ``COLUMNS`` and of its vocabulary."""
+    named = all(row[column] for column in ("source", "model", "retrainer", "estimator", "fill", "job"))
+    threshold, seconds, classes = row["threshold"], row["train_seconds"], row.get("class_accuracy")
+    if not (named and row["mode"] in get_args(Mode) and threshold is not None and 0 <= threshold <= 100
+            and (seconds is None or seconds >= 0) and row["n_test"] < _MOST_IMAGES):
+        return False
+    if row["status"] == "failed":
+        return row["accuracy"] is None and classes is None
+    return (row["status"] == "ok" and _is_share(row["accuracy"]) and row["n_test"] > 0
+            and (classes is None or (isinstance(classes, list) and 0 < len(classes) <= _MOST_CLASSES
+                                     and all(share is None or _is_share(share) for share in classes))))
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def read_lines(files: Files, path: str) -> list[bytes]:
@@ -106,6 +137,23 @@ def read_lines(files: Files, path: str) -> list[bytes]:
         raise DamagedArtefactError(f"'{files.location}/{path}' is not what was written; "
                                    "`roar verify --repair` makes it again.")
     return data.splitlines()
+
+
+def read_compacted(files: Files, path: str) -> list[dict[str, Any]]:
+    """The results of a compacted file.
+
+    Raises:
+        DamagedArtefactError: the bytes are not those that the file's name promises, or a line is no result.
+    """
+    lines = read_lines(files, path)
+    try:
+        bodies = [unseal(line) for line in lines]
+    except ValueError:
+        bodies = [{}]
+    if not all(is_result(body) and body["row"]["status"] == "ok" for body in bodies):
+        raise DamagedArtefactError(f"'{files.location}/{path}' holds what is no result; `roar verify --repair` keeps "
+                                   "the others.")
+    return bodies
 
 
 def compacted_name(data: bytes) -> str:
@@ -144,7 +192,7 @@ def finished_jobs(files: Files) -> tuple[set[str], set[str]]:
 def all_results(files: Files, jobs: Collection[str] | None = None) -> list[dict[str, Any]]:
     """Every job's result once (or those of some jobs), in the order of their keys."""
     def look() -> list[dict[str, Any]]:
-        found = [unseal(line) for path in compacted_files(files) for line in read_lines(files, path)]
+        found = [body for path in compacted_files(files) for body in read_compacted(files, path)]
         paths = [path for path in single_files(files) if jobs is None or _job(path) in jobs]
         found += at_once(lambda path: read_result(files, path), paths)
         return [body for body in each_once(found) if jobs is None or body["row"]["job"] in jobs]
@@ -199,7 +247,7 @@ def at_once(read: Callable[[str], T], paths: Collection[str]) -> list[T]:
 @lru_cache(maxsize=64)
 def _compacted_jobs(files: Files, path: str) -> frozenset[str]:
     """The jobs of a compacted file, which never changes under its name."""
-    return frozenset(unseal(line)["row"]["job"] for line in read_lines(files, path))
+    return frozenset(body["row"]["job"] for body in read_compacted(files, path))
 
 
 def _path(row: Mapping[str, Any]) -> str:

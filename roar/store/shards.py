@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from roar.store.store import Store
 
 
+BY_CHANCE = "random-bernoulli"  # the one estimator whose ranks are no permutation
+_BLOCK = 256  # images whose ranks are checked at a time
+
+
 def shard_name(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
@@ -71,27 +75,73 @@ class ShardRows:
     ranks: np.ndarray
 
 
-def read_rows(data: bytes, name: str) -> ShardRows:
+def read_rows(data: bytes, name: str, permutations: bool = True) -> ShardRows:
     """What a shard says of its images.
 
+    Args:
+        permutations: whether every image's ranks are one, as all are but those of ``random-bernoulli``.
+
     Raises:
-        DamagedArtefactError: the bytes are no shard or a page fails its checksum.
+        DamagedArtefactError: the bytes are no shard, a page or the whole fails its checksum, the images are not in
+            order, or the ranks of one are none.
     """
-    table = read_table(data, name)
-    return ShardRows(table["index"].to_numpy(), table["target"].to_numpy(), _ranks(table))
+    return _checked(read_table(data, name), name, permutations)
 
 
 def whole_shard(data: bytes) -> dict[str, Any]:
     """What a shard says of itself; empty where one value of it is not what was written."""
     try:
         table = read_table(data, "")
-        metadata = table.schema.metadata or {}
-        index, label, target = (table[name].to_numpy() for name in ("index", "label", "target"))
-        if metadata[b"sha256"].decode() == _digest(metadata[b"roar"], index, label, target, _ranks(table)):
-            return dict(json.loads(metadata[b"roar"]))
-    except (DamagedArtefactError, ValueError, KeyError, TypeError, AttributeError):
-        pass
-    return {}
+        told = dict(json.loads((table.schema.metadata or {})[b"roar"]))
+        _checked(table, "", is_permuted(told.get("identity", {})))
+        return told
+    except (DamagedArtefactError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def is_permuted(identity: Mapping[str, Any]) -> bool:
+    """Whether every image's ranks in a ranking of this identity are a permutation."""
+    return identity.get("estimator") != BY_CHANCE
+
+
+def _checked(table: pa.Table, name: str, permutations: bool) -> ShardRows:
+    import pyarrow as pa
+
+    def wrong(what: str) -> DamagedArtefactError:
+        return DamagedArtefactError(f"'{name}' {what}; `roar verify --repair` makes it again.")
+
+    types = {field.name: field.type for field in table.schema}
+    expected = {"index": pa.int64(), "label": pa.int32(), "target": pa.int32()}
+    ranked = types.pop("rank", None)
+    if types != expected or not (pa.types.is_fixed_size_list(ranked) and pa.types.is_unsigned_integer(ranked.value_type)):
+        raise wrong("has other columns than a shard")
+    if any(table.column(column).null_count for column in (*expected, "rank")):
+        raise wrong("lacks values")
+    ranks = _ranks(table)
+    index, label, target = (table[column].to_numpy() for column in expected)
+    metadata = table.schema.metadata or {}
+    if metadata.get(b"sha256", b"").decode("ascii", "replace") != _digest(metadata.get(b"roar", b""), index, label,
+                                                                          target, ranks):
+        raise wrong("is not what was written")
+    if len(index) == 0 or index[0] < 0 or (np.diff(index) <= 0).any():
+        raise wrong("has its images in another order than their split")
+    if not _are_ranks(ranks, permutations):
+        raise wrong("has ranks that are no order of the pixels")
+    return ShardRows(index, target, ranks)
+
+
+def _are_ranks(ranks: np.ndarray, permutations: bool) -> bool:
+    """Whether every row has numbers below P alone and, of permutations, each once."""
+    images, pixels = ranks.shape
+    if not (ranks < pixels).all():
+        return False
+    for start in range(0, images if permutations else 0, _BLOCK):
+        block = ranks[start:start + _BLOCK]
+        seen = np.zeros(block.shape, bool)
+        np.put_along_axis(seen, block.astype(np.intp), True, axis=1)
+        if not seen.all():
+            return False
+    return True
 
 
 def _digest(description: bytes, indices: np.ndarray, labels: np.ndarray, targets: np.ndarray,
@@ -115,10 +165,12 @@ class RankFolder:
 
     Attributes:
         shard_size: images in every shard but the last.
+        permutations: whether every image's ranks are one.
     """
 
     folder: str
     shard_size: int
+    permutations: bool = True
 
 
 @dataclass(eq=False)
@@ -152,6 +204,9 @@ class RankReader:
                                            f"{missing}; `roar verify --repair` makes it again.")
             if found is None:
                 found = np.empty((len(positions), ranks.shape[1]), ranks.dtype)
+            elif _kind(ranks) != _kind(found):
+                raise DamagedArtefactError(f"'{self.where.folder}/{shard_name(number)}' has other pixels than the shard "
+                                           "before it; `roar verify --repair` makes it again.")
             found[rows] = ranks[places]
         return np.empty((0, 0), np.uint8) if found is None else found
 
@@ -159,9 +214,14 @@ class RankReader:
         if self._held is None or self._held[0] != number:
             self._held = None  # before the next one is read
             folder, name = self.where.folder, shard_name(number)
-            table = read_table(self.read(folder, name), f"{folder}/{name}")
-            self._held = number, table["index"].to_numpy(), _ranks(table)
+            rows = read_rows(self.read(folder, name), f"{folder}/{name}", self.where.permutations)
+            self._held = number, rows.indices, rows.ranks
         return self._held[1:]
+
+
+def _kind(ranks: np.ndarray) -> tuple[int, np.dtype[Any]]:
+    """Pixels of an image, and the type of their ranks: the same in all shards."""
+    return ranks.shape[1], ranks.dtype
 
 
 def rank_folder(store: Store, folder: str) -> RankFolder:
@@ -173,12 +233,23 @@ def rank_folder(store: Store, folder: str) -> RankFolder:
     manifest = store.manifest(folder)
     if manifest is None:
         raise DamagedArtefactError(f"'{store.location}/{folder}' holds no shard; `roar rank` makes it.")
-    return RankFolder(folder, manifest["identity"]["shard_size"])
+    return RankFolder(folder, manifest["identity"]["shard_size"], is_permuted(manifest["identity"]))
 
 
-def read_ranks(store: Store, folder: str) -> np.ndarray:
-    """The ranks of a whole split, ``[N, P]`` in the order of its images."""
-    return np.concatenate(list(rank_blocks(store, folder)))
+def read_ranks(store: Store, folder: str, indices: np.ndarray | None = None) -> np.ndarray:
+    """The ranks of a whole split, ``[N, P]`` in the order of its images.
+
+    Args:
+        indices: of the images of the split, int64 ``[N]``; the ranks must be of these.
+
+    Raises:
+        DamagedArtefactError: as :func:`rank_blocks`, or they are of other images.
+    """
+    shards = list(_shards(store, folder))
+    if indices is not None and not np.array_equal(np.concatenate([rows.indices for rows in shards]), indices):
+        raise DamagedArtefactError(f"'{store.location}/{folder}' has ranks of other images; `roar verify --repair` makes "
+                                   "it again.")
+    return np.concatenate([rows.ranks for rows in shards])
 
 
 def rank_blocks(store: Store, folder: str) -> Iterator[np.ndarray]:
@@ -187,8 +258,18 @@ def rank_blocks(store: Store, folder: str) -> Iterator[np.ndarray]:
     Raises:
         DamagedArtefactError: there is no shard, or one is damaged.
     """
+    return (rows.ranks for rows in _shards(store, folder))
+
+
+def _shards(store: Store, folder: str) -> Iterator[ShardRows]:
     manifest = store.manifest(folder)
     if not (manifest and manifest["files"]):
         raise DamagedArtefactError(f"'{store.location}/{folder}' holds no shard; `roar rank` makes it.")
+    last, kind = -1, None
     for name in sorted(manifest["files"]):
-        yield _ranks(read_table(store.read_file(folder, name), f"{folder}/{name}"))
+        rows = read_rows(store.read_file(folder, name), f"{folder}/{name}", is_permuted(manifest["identity"]))
+        if rows.indices[0] <= last or kind not in (None, _kind(rows.ranks)):
+            raise DamagedArtefactError(f"'{folder}/{name}' does not go on from the shard before it; "
+                                       "`roar verify --repair` makes it again.")
+        last, kind = int(rows.indices[-1]), _kind(rows.ranks)
+        yield rows

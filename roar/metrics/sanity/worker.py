@@ -123,7 +123,8 @@ class Checker:
     def _real(self, work: Check, name: str, number: int, start: int, stop: int, desk: Desk) -> ShardRows:
         """One shard of an estimator's ranking of the real network."""
         folder = work.rankings[name].folder
-        rows = read_rows(desk.artefact(folder, shard_name(number)), f"{folder}/{shard_name(number)}")
+        rows = read_rows(desk.artefact(folder, shard_name(number)), f"{folder}/{shard_name(number)}",
+                         work.rankings[name].permutations)
         if not np.array_equal(rows.indices, self.images.indices[start:stop]):
             raise DamagedArtefactError(f"'{folder}/{shard_name(number)}' has ranks of other images; "
                                        "`roar verify --repair` makes it again.")
