@@ -24,10 +24,11 @@ def verify(
                                                     "store may have executed for that; repeatable.")] = None,
 ) -> None:
     """Read every byte of the store: is it what was written, and is everything there that was asked for?"""
-    from roar.metrics.repair import LOST, put_aside, remake
+    from roar.metrics.repair import put_aside, remake
     from roar.progress.terminal import Terminal
+    from roar.store.artefacts import LOST
     from roar.store.claims import running
-    from roar.store.integrity import damages, missing
+    from roar.store.integrity import damages, missing, unknown
     from roar.store.location import open_files
     from roar.store.store import Store
 
@@ -38,11 +39,11 @@ def verify(
     _print([f"damaged: {damage.path} {damage.state}" for damage in found])
     if repair:
         gone = put_aside(store, found)
-        left = remake(store, experiment, Terminal(), trust or ())
-        _print([f"not made again: plan {lost.plan.key} {lost.reason}" for lost in left])
         store = Store(open_files(experiment.store))
         _print([f"lost: {path} and its copy, so what it asked for is not known any more; they are in {LOST}/. Give the "
                 "command again that made it" for path in gone])
+        left = remake(store, experiment, Terminal(), trust or ())
+        _print([f"not made again: plan {lost.plan.key} {lost.reason}" for lost in left])
         tell(f"repaired: {len(found) - len(gone)} damaged files of {shown(store.location)}"
               + (f"; what was unusable is in {LOST}/" if found else ""))
         found = damages(store)
@@ -52,6 +53,7 @@ def verify(
     lost = missing(store)
     _print([f"missing: {folder}" for plan in lost for folder in plan.artefacts])
     _print([f"missing: training {key} {' '.join(map(str, plan.plan.jobs[key]))}" for plan in lost for key in plan.jobs])
+    _print([f"left alone: {path} is no file of a store" for path in unknown(store.files)])
     at_work = f"; {running(store.files)} tasks are being worked on" if running(store.files) else ""
     tell(f"{store.location}: {len(store.files.list('')):,} files, {len(found)} damaged, "
           f"{sum(len(plan.artefacts) + len(plan.jobs) for plan in lost):,} missing{at_work}")

@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from roar.errors import RoarError, StoreError
-from roar.store.artefacts import CHECKPOINTS
 from roar.store.claims import claim
 from roar.store.files import Files
 from roar.store.results import FOLDER as RESULTS
 from roar.store.results import is_done
+from roar.store.states import sealed_state, state_of, state_path
 from roar.store.store import Store
 
 Tell = Callable[[float, str], None]
 """``tell(share, text)``: which share of the task is done, 0 to 1, and a word about it."""
 
-_DIGEST = 32  # bytes before a state: the hash of its task's key and of itself
 CHECKPOINT_EVERY = 30.0  # seconds; a task that is done sooner leaves none
 
 
@@ -43,7 +42,7 @@ class Desk:
         self.tell = tell
         self._files = files
         self._key = hashlib.sha256(key.encode()).digest()
-        self._path = f"{CHECKPOINTS}/{self._key.hex()[:20]}"
+        self._path = state_path(self._key)
         self._last = time.monotonic()
         self._kept = False
 
@@ -51,13 +50,13 @@ class Desk:
         """The state that an interrupted run of this very task kept last; a damaged one is worth nothing."""
         self._kept = self._files.exists(self._path)
         data = self._files.read(self._path) if self._kept else b""
-        return data[_DIGEST:] if data[:_DIGEST] == self._digest(data[_DIGEST:]) else None
+        return state_of(data, self._path) if data.startswith(self._key) else None
 
     def save(self, state: Callable[[], bytes]) -> None:
         """Keep a state to go on from, now and then: ``state`` is called when it is time to."""
         if time.monotonic() - self._last > CHECKPOINT_EVERY:
             data = state()
-            self._files.write(self._path, self._digest(data) + data)
+            self._files.write(self._path, sealed_state(self._key, data))
             self._kept, self._last = True, time.monotonic()
 
     def artefact(self, folder: str, name: str) -> bytes:
@@ -72,9 +71,6 @@ class Desk:
         """Remove what was kept; the task has ended."""
         if self._kept:
             self._files.delete(self._path)
-
-    def _digest(self, data: bytes) -> bytes:
-        return hashlib.sha256(self._key + data).digest()
 
 
 class Worker(Protocol):

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
-from roar.errors import DamagedArtefactError, StoreError
+from roar.errors import DamagedArtefactError, StoreError, UsageError
 from roar.experiment import Experiment, load_experiment
 from roar.metrics import METRICS
 from roar.pipeline import Session, degrade, prepare, rank, train
 from roar.plugins.named import code_in
+from roar.store.artefacts import LOST
 from roar.store.compaction import write_compacted
 from roar.store.files import Files
 from roar.store.integrity import Damage, identity_of, missing, whole_plans
@@ -27,9 +28,6 @@ from roar.store.store import DESCRIPTION, Store
 
 if TYPE_CHECKING:
     from roar.progress import Reporter
-
-
-LOST = "lost+found"  # the folder of what a repair has put aside
 
 
 def put_aside(store: Store, found: Iterable[Damage]) -> list[str]:
@@ -88,7 +86,12 @@ def remake(store: Store, mine: Experiment, reporter: Reporter, trusted: Collecti
         if reason is not None:
             left.append(Left(lost.plan, reason))
             continue
-        session = prepare(_experiment_of(lost.plan, store, mine), reporter)
+        try:
+            experiment = _experiment_of(lost.plan, store, mine)
+        except UsageError as error:
+            left.append(Left(lost.plan, f"asks for what this roar does not know: {error}"))
+            continue
+        session = prepare(experiment, reporter)
         if session.source.fingerprint != lost.plan.fingerprint:
             raise StoreError(f"'{lost.plan.source}' holds other images than when '{store.location}' was made from "
                              "it; put them back, or run the experiment on the new ones.")
@@ -110,7 +113,8 @@ def _experiment_of(plan: Plan, store: Store, mine: Experiment) -> Experiment:
     tables = {**plan.experiment, "store": store.files.location,
               "compute": mine.compute.model_dump(mode="json", include=mine.compute.model_fields_set)}
     source = tables.get("source")
-    tables["source"] = {**source, "root": mine.source.root} if isinstance(source, dict) else source
+    if isinstance(source, dict):
+        tables["source"] = {**source, "root": mine.source.root}
     return load_experiment(None, tables)
 
 

@@ -15,16 +15,26 @@ _PATHS = ("store", "root", "weights", "recipe", "tensorboard")  # keys whose val
 _OBJECT = re.compile(r"(?:^|[(,=+\s])\s*((?:[^(),=\s][^(),=]*\.py|[A-Za-z_][\w.]*):[A-Za-z_][\w.]*)(?=$|[(),+\s])")
 
 
-def code_in(settings: Any, key: str = "") -> Iterator[str]:
-    """Every ``FILE.py:object`` and ``package.module:object`` in the values of settings, as they are spelled."""
+def code_in(settings: Any, where: str = "") -> Iterator[str]:
+    """Every ``FILE.py:object`` and ``package.module:object`` in the values of settings, as they are spelled.
+
+    Args:
+        where: the settings lie in those of an experiment: ``source.name``.
+    """
     if isinstance(settings, Mapping):
         for name, value in settings.items():
-            yield from code_in(value, str(name))
+            yield from code_in(value, _below(where, name))
     elif isinstance(settings, list | tuple):
         for value in settings:
-            yield from code_in(value, key)
-    elif isinstance(settings, str) and key not in _PATHS and settings.partition(":")[0] not in DATA:
-        yield from (match.group(1) for match in _OBJECT.finditer(settings))
+            yield from code_in(value, where)
+    elif isinstance(settings, str) and where.rpartition(".")[2] not in _PATHS and not (
+            where == "source.name" and settings.partition(":")[0] in DATA):
+        found = [match.group(1) for match in _OBJECT.finditer(settings)]
+        yield from found or ([settings] if ".py:" in settings else [])
+
+
+def _below(where: str, name: Any) -> str:
+    return f"{where}.{name}" if where else str(name)
 
 
 def without_code(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -43,14 +53,14 @@ def _without(settings: Any, where: str, ignored: list[str]) -> Any:
     if isinstance(settings, Mapping):
         kept = {}
         for name, value in settings.items():
-            place = f"{where}.{name}" if where else str(name)
-            if isinstance(value, str) and list(code_in(value, str(name))):
+            place = _below(where, name)
+            if isinstance(value, str) and list(code_in(value, place)):
                 ignored.append(f"{place} = {value}")
             else:
                 kept[name] = _without(value, place, ignored)
         return kept
     if isinstance(settings, list):
-        bad = [value for value in settings if isinstance(value, str) and list(code_in(value))]
+        bad = [value for value in settings if isinstance(value, str) and list(code_in(value, where))]
         ignored += [f"{where} = {value}" for value in bad]
         return [_without(value, where, ignored) for value in settings if value not in bad]
     return settings

@@ -14,7 +14,10 @@ from roar.store.sealed import canonical_json, seal
 FORMAT = 3  # of the files in a store; an earlier one was never released
 MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"  # the folder of the states of trainings that are not done
+GALLERY = "reports/gallery.npz"  # a few images as every estimator degrades them
+LOST = "lost+found"  # the folder of what a repair has put aside
 ARTEFACTS = ("models", "rankings", "degraded", "metrics")  # the folders that hold them
+_BY_CHANCE = "random-bernoulli"  # the one estimator whose ranks are no permutation
 _KEYS = 1  # of what the keys are made of: another number, and everything is made again
 
 
@@ -63,6 +66,11 @@ def is_manifest_of(manifest: Mapping[str, Any], folder: str) -> bool:
         return manifest.get("key") == key_of(identity) == last.rpartition("-")[2]
     except (ValueError, RecursionError):  # what JSON reads and never writes
         return False
+
+
+def is_permuted(identity: Mapping[str, Any]) -> bool:
+    """Whether every image's ranks in a ranking of this identity are a permutation."""
+    return identity.get("estimator") != _BY_CHANCE
 
 
 def file_entry(data: bytes) -> dict[str, Any]:

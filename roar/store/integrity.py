@@ -11,12 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from roar.errors import DamagedArtefactError, StoreError
-from roar.store.artefacts import ARTEFACTS, MANIFEST, is_manifest_of
+from roar.store.artefacts import ARTEFACTS, CHECKPOINTS, GALLERY, LOST, MANIFEST, is_manifest_of, is_permuted
 from roar.store.files import Files
 from roar.store.requests import COPIES, Plan, plan_paths, read_plan
 from roar.store.requests import FOLDER as PLANS
+from roar.store.results import FOLDER as RESULTS
 from roar.store.results import compacted_files, finished_jobs, read_compacted, read_result, single_files
-from roar.store.sealed import read_sealed
+from roar.store.sealed import is_whole_archive, read_sealed
+from roar.store.states import state_of
 from roar.store.store import DESCRIPTION, Store, read_description, read_whole
 
 
@@ -47,7 +49,14 @@ class Missing:
 def damages(store: Store) -> list[Damage]:
     """Everything in a store that is not what was written."""
     return [*_description(store), *_plans(store), *_artefacts(store), *_results(store.files),
-            *_statistics(store.files)]
+            *_kept_beside(store.files)]
+
+
+def unknown(files: Files) -> list[str]:
+    """Files that are none of a store's by their places or names: strangers, which roar leaves alone."""
+    known = (*ARTEFACTS, RESULTS, PLANS, CHECKPOINTS, "statistics", "claims", "reports", LOST)
+    return sorted([*files.strangers(), *(path for path in files.list("")
+                                         if path != DESCRIPTION and path.partition("/")[0] not in known)])
 
 
 def missing(store: Store) -> list[Missing]:
@@ -136,12 +145,29 @@ def _artefact(files: Files, folder: str, there: set[str]) -> Iterator[Damage]:
     if not is_manifest_of(manifest, folder):
         yield Damage(path, "belongs to another artefact", (path,))
         return
+    permuted = is_permuted(manifest["identity"]) if folder.startswith("rankings/") else None
     for name, entry in manifest["files"].items():
         part = f"{folder}/{name}"
         if part not in there:
             yield Damage(part, "is gone", (path,))
-        elif read_whole(files, part, entry) is None:
-            yield Damage(part, "is not what was written", (path, part))
+            continue
+        data = read_whole(files, part, entry)
+        state = "is not what was written" if data is None else _nonsense(data, part, permuted)
+        if state is not None:
+            yield Damage(part, state, (path, part))
+
+
+def _nonsense(data: bytes, path: str, permuted: bool | None) -> str | None:
+    """What is wrong with the meaning of a file whose bytes its manifest promises."""
+    if permuted is None:
+        return None
+    from roar.store.shards import read_rows
+
+    try:
+        read_rows(data, path, permuted)
+    except DamagedArtefactError as error:
+        return str(error).removeprefix(f"'{path}' ").partition(";")[0]
+    return None
 
 
 def _results(files: Files) -> Iterator[Damage]:
@@ -160,10 +186,15 @@ def _results(files: Files) -> Iterator[Damage]:
             yield Damage(path, "is not what was written", (path,))
 
 
-def _statistics(files: Files) -> Iterator[Damage]:
-    """Kept only to save a pass over the images; a damaged one is computed again when it is needed."""
-    for path in files.list("statistics"):
+def _kept_beside(files: Files) -> Iterator[Damage]:
+    """What is kept only to save time and is made again when it is needed: statistics, states, what reports are of."""
+    for path in (*files.list("statistics"), *(path for path in files.list("reports") if path.endswith(".json"))):
         try:
             read_sealed(files, path)
         except DamagedArtefactError:
             yield Damage(path, "is not what was written", (path,))
+    for path in files.list(CHECKPOINTS):
+        if state_of(files.read(path), path) is None:
+            yield Damage(path, "is not what was written", (path,))
+    if files.exists(GALLERY) and not is_whole_archive(files.read(GALLERY)):
+        yield Damage(GALLERY, "is not what was written", (GALLERY,))

@@ -11,6 +11,7 @@ from roar.errors import DamagedArtefactError
 from roar.store.files import Files
 
 MOST = 2**28  # bytes of a sealed file: a plan of a million trainings has half as many
+_SEAL = 64  # hexadecimal digits of SHA-256
 _START = b'{"sha256": "'
 
 
@@ -66,6 +67,17 @@ def read_sealed(files: Files, path: str) -> dict[str, Any]:
             before, data = data, files.read(path, MOST)
             if data == before:
                 raise DamagedArtefactError(damage(files.location, path, "is not what was written")) from None
+
+
+def sealed_archive(data: bytes) -> bytes:
+    """A zip archive without a comment (``.npz``) with a seal: its comment is the hash of all before it."""
+    body = data[:-2] + _SEAL.to_bytes(2, "little")  # the last two bytes are the length of the comment
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def is_whole_archive(data: bytes) -> bool:
+    """Whether a sealed archive is what was written."""
+    return data[-_SEAL:] == hashlib.sha256(data[:-_SEAL]).hexdigest().encode()
 
 
 def damage(location: str, path: str, state: str) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from roar.errors import DamagedArtefactError, UsageError
+from roar.store.artefacts import is_permuted
 from roar.store.tables import fits, read_table
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from roar.store.store import Store
 
 
-BY_CHANCE = "random-bernoulli"  # the one estimator whose ranks are no permutation
 _BLOCK = 256  # images whose ranks are checked at a time
 
 
@@ -99,11 +99,6 @@ def whole_shard(data: bytes) -> dict[str, Any]:
         return {}
 
 
-def is_permuted(identity: Mapping[str, Any]) -> bool:
-    """Whether every image's ranks in a ranking of this identity are a permutation."""
-    return identity.get("estimator") != BY_CHANCE
-
-
 def _checked(table: pa.Table, name: str, permutations: bool) -> ShardRows:
     import pyarrow as pa
 
@@ -113,7 +108,8 @@ def _checked(table: pa.Table, name: str, permutations: bool) -> ShardRows:
     types = {field.name: field.type for field in table.schema}
     expected = {"index": pa.int64(), "label": pa.int32(), "target": pa.int32()}
     ranked = types.pop("rank", None)
-    if types != expected or not (pa.types.is_fixed_size_list(ranked) and pa.types.is_unsigned_integer(ranked.value_type)):
+    if types != expected or not (pa.types.is_fixed_size_list(ranked)
+                                 and pa.types.is_unsigned_integer(ranked.value_type)):
         raise wrong("has other columns than a shard")
     if any(table.column(column).null_count for column in (*expected, "rank")):
         raise wrong("lacks values")
@@ -205,8 +201,8 @@ class RankReader:
             if found is None:
                 found = np.empty((len(positions), ranks.shape[1]), ranks.dtype)
             elif _kind(ranks) != _kind(found):
-                raise DamagedArtefactError(f"'{self.where.folder}/{shard_name(number)}' has other pixels than the shard "
-                                           "before it; `roar verify --repair` makes it again.")
+                raise DamagedArtefactError(f"'{self.where.folder}/{shard_name(number)}' has other pixels than the "
+                                           "shard before it; `roar verify --repair` makes it again.")
             found[rows] = ranks[places]
         return np.empty((0, 0), np.uint8) if found is None else found
 
@@ -247,8 +243,8 @@ def read_ranks(store: Store, folder: str, indices: np.ndarray | None = None) -> 
     """
     shards = list(_shards(store, folder))
     if indices is not None and not np.array_equal(np.concatenate([rows.indices for rows in shards]), indices):
-        raise DamagedArtefactError(f"'{store.location}/{folder}' has ranks of other images; `roar verify --repair` makes "
-                                   "it again.")
+        raise DamagedArtefactError(f"'{store.location}/{folder}' has ranks of other images; `roar verify --repair` "
+                                   "makes it again.")
     return np.concatenate([rows.ranks for rows in shards])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from picture_files import encode, picture, pixels, write_folder
 
 from roar.datasets import open_source
 from roar.datasets.sources import folder as folder_module
+from roar.datasets.sources import hashes as hashes_module
 from roar.errors import SourceError
 
 
@@ -55,18 +58,61 @@ def test_the_fingerprint_is_of_content_not_of_place(small: Path) -> None:
     assert open_source(f"folder:{moved}").fingerprint != fingerprint
 
 
-def test_the_fingerprint_of_a_large_folder_reads_only_some(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_module, "READ_ALL", 5)
-    monkeypatch.setattr(folder_module, "SAMPLE", 2)  # the first and the last of the training files
-    reads: list[Path] = []
-    read_bytes = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: (reads.append(path), read_bytes(path))[1])
-    split = folder_module._split(small / "train", ("crow", "wren"))
+def test_the_fingerprint_of_a_large_folder_is_of_every_byte(small: Path, tmp_path: Path,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(hashes_module, "AT_LEAST", 5)
+    reads: list[str] = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: (reads.append(file.name), digest(file, kind))[1])
+    split = folder_module._split(small / "train", ("crow", "wren"), [])
+    everything = np.arange(7)
+
+    def fingerprint() -> tuple[bytes, int]:
+        reads.clear()
+        return split.digest(everything), len(reads)
+
+    before, count = fingerprint()
+    assert count == 7
+    assert fingerprint() == (before, 7)  # just written: the same time may hide a second change
+    monkeypatch.setattr(hashes_module, "SETTLED", -10**18)
+    assert fingerprint() == (before, 7)
+    assert fingerprint() == (before, 0)
+    for path in sorted(small.glob("train/*/*.png")):
+        data, told = path.read_bytes(), path.stat()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))  # of the same size, with the same time of its content
+        os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns))
+        after, count = fingerprint()
+        assert after != before, path
+        assert count == 1
+        path.write_bytes(data)
+        assert fingerprint()[0] == before
+
+
+def test_a_damaged_cache_of_hashes_is_not_believed(small: Path, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(hashes_module, "AT_LEAST", 5)
+    monkeypatch.setattr(hashes_module, "SETTLED", -10**18)
+    split = folder_module._split(small / "train", ("crow", "wren"), [])
     before = split.digest(np.arange(7))
-    assert [path.name for path in reads] == ["000.png", "002.png"]
-    middle = small / "train" / "crow" / "003.png"
-    middle.write_bytes(middle.read_bytes() + b"longer")
-    assert split.digest(np.arange(7)) != before
+    (kept,) = (tmp_path / "cache" / "roar" / "hashes").iterdir()
+    for at in (0, 40, -1):
+        data = bytearray(kept.read_bytes())
+        data[at] ^= 1
+        kept.write_bytes(bytes(data))
+        assert split.digest(np.arange(7)) == before
+    kept.unlink()
+    kept.parent.chmod(0o500)
+    assert split.digest(np.arange(7)) == before
+    kept.parent.chmod(0o700)
+
+
+@pytest.mark.timeout(30)
+def test_a_picture_that_is_no_file_is_refused_and_nothing_hangs(small: Path) -> None:
+    os.mkfifo(small / "train" / "wren" / "x.png")
+    with pytest.raises(SourceError, match=r"x\.png' is no file; remove it"):
+        open_source(f"folder:{small}", image_size=4)
 
 
 def test_missing_folders(small: Path, tmp_path: Path) -> None:

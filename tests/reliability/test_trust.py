@@ -137,6 +137,9 @@ def test_repair_executes_no_object_that_a_plan_names(section: dict[str, Any], as
     ({"source": {"name": "folder:/x/y"}, "seed": 3}, []),
     ({"source": {"name": "package.module:load(size=3)"}}, ["package.module:load"]),
     ({"model": [{"regularizer": "none+mine:penalty(3)"}]}, ["mine:penalty"]),
+    ({"retrain": {"regularizer": "l2(1e-5)+/home/x y/r.py:pull"}}, ["/home/x y/r.py:pull"]),
+    ({"degrade": {"fill": "/home/x (1)/f.py:fill"}}, ["/home/x (1)/f.py:fill"]),
+    ({"degrade": {"fill": "planted:fill"}}, ["planted:fill"]),
 ])
 def test_what_names_code_is_found(settings: dict[str, Any], code: list[str]) -> None:
     assert list(code_in(settings)) == code

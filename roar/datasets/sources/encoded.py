@@ -27,14 +27,17 @@ class EncodedSplit:
 
 
 def encoded_source(label: str, spelling: str, class_names: tuple[str, ...], train: EncodedSplit | None,
-                   test: EncodedSplit, image_size: int | None) -> WholeSource:
+                   test: EncodedSplit, image_size: int | None, notes: list[str] | None = None) -> WholeSource:
     """A source from the pictures of its splits; ``train`` is ``None`` for a test split alone.
+
+    Args:
+        notes: what is to be told of it, also later.
 
     Raises:
         SourceError: sizes differ and no size to scale to is given, or a picture is broken.
     """
     frame = _find_frame([split for split in (train, test) if split is not None], image_size, spelling)
-    notes: list[str] = []
+    notes = [] if notes is None else notes
 
     def whole(name: str, split: EncodedSplit) -> WholeSplit:
         return WholeSplit(split.labels, _Decode(split.read, frame, GreyNote(name, notes)), split.digest)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,13 @@ import numpy as np
 from roar.datasets.registry import source_kind
 from roar.datasets.source import WholeSource
 from roar.datasets.sources.encoded import EncodedSplit, encoded_source
-from roar.datasets.sources.pictures import Encoded, reading
+from roar.datasets.sources.hashes import hashes
+from roar.datasets.sources.pictures import Encoded
 from roar.errors import SourceError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 TEST_NAMES = ("test", "val")
-READ_ALL = 20_000  # a larger split is told apart by its files' names, sizes and some of their contents
-SAMPLE = 1_000
+WORTH_TELLING = 5.0  # seconds that hashing takes
 
 
 @source_kind("folder", "pictures in train/CLASS/ and test/CLASS/ (or val/CLASS/), or in test/CLASS/ alone", "PATH",
@@ -49,8 +50,10 @@ def open_folder(argument: str, root: str | Path | None, image_size: int | None) 
         here, there = (train or test, test) if differing in class_names else (test, train)
         raise SourceError(f"Both splits have the same classes, but '{differing}' is in '{here}' and not in "
                           f"'{there}'; add or remove that folder.")
+    notes: list[str] = []
     return encoded_source(folder.name, f"folder:{argument}", class_names,
-                          None if train is None else _split(train, class_names), _split(test, class_names), image_size)
+                          None if train is None else _split(train, class_names, notes),
+                          _split(test, class_names, notes), image_size, notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,25 +62,21 @@ class _Files:
 
     folder: Path
     names: Sequence[str]  # relative to the folder
+    notes: list[str] = field(default_factory=list)  # what is to be told of the source
 
     def read(self, positions: np.ndarray) -> list[Encoded]:
         paths = [self.folder / self.names[position] for position in positions]
         return [Encoded(path, f"'{path}'".__str__) for path in paths]
 
     def digest(self, positions: np.ndarray) -> bytes:
-        """Of all contents or, where there are many files, of all names and sizes and some contents."""
-        sha256 = hashlib.sha256()
-        contents = positions
-        if len(positions) > READ_ALL:
-            for position in positions:
-                name = Path(self.names[position])
-                size = reading(self.folder / name, lambda path: path.stat().st_size)
-                sha256.update(f"{name.as_posix()}\0{size}\0".encode(errors="surrogateescape"))
-            contents = positions[np.linspace(0, len(positions) - 1, SAMPLE).astype(np.int64)]
-        for position in contents:
-            data = reading(self.folder / self.names[position], Path.read_bytes)
-            sha256.update(len(data).to_bytes(8, "little") + data)
-        return sha256.digest()
+        """Of all contents."""
+        started = time.monotonic()
+        found = hashlib.sha256(b"".join(hashes(self.folder, [self.names[position] for position in positions])))
+        if time.monotonic() - started > WORTH_TELLING:
+            self.notes.append(f"{len(positions):,} pictures of '{self.folder}' were read in "
+                              f"{time.monotonic() - started:.0f} s to know whether they are the same as before; those "
+                              "that do not change are not read for that again.")
+        return found.digest()
 
 
 def _find_split(folder: Path, names: Sequence[str]) -> Path | None:
@@ -96,7 +95,7 @@ def _classes(split: Path) -> tuple[str, ...]:
     return classes
 
 
-def _split(split: Path, class_names: Sequence[str]) -> EncodedSplit:
+def _split(split: Path, class_names: Sequence[str], notes: list[str]) -> EncodedSplit:
     names: list[str] = []
     labels: list[int] = []
     for label, class_name in enumerate(class_names):
@@ -108,5 +107,5 @@ def _split(split: Path, class_names: Sequence[str]) -> EncodedSplit:
                               f"({', '.join(EXTENSIONS)}); add pictures or remove the folder.")
         names += found
         labels += [label] * len(found)
-    files = _Files(split, names)
+    files = _Files(split, names, notes)
     return EncodedSplit(np.array(labels, dtype=np.int64), files.read, files.digest)

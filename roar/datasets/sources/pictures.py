@@ -9,6 +9,7 @@ converted as Pillow does. Where a size is asked for, a picture is scaled so that
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import threading
 import warnings
@@ -125,9 +126,11 @@ def reading(path: Path, read: Callable[[Path], T]) -> T:
     """What a function finds in a file.
 
     Raises:
-        SourceError: the file cannot be read.
+        SourceError: the file cannot be read, or is a FIFO, a device, ..., which may have no end.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SourceError(f"'{path}' is no file; remove it.")
         return read(path)
     except OSError as error:
         raise SourceError(f"'{path}' cannot be read ({error.strerror}); make it readable or remove it.") from None

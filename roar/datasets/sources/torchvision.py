@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import numpy as np
 from roar.datasets.registry import source_kind
 from roar.datasets.source import WholeSource
 from roar.datasets.sources.arrays import array_split
+from roar.datasets.sources.hashes import user_cache
 from roar.errors import SourceError
 
 # What torchvision raises when a download or a file fails; URLError is an OSError.
@@ -69,10 +69,7 @@ def open_fashion_mnist(argument: str, root: str | Path | None, image_size: int |
 
 def cache_folder(root: str | Path | None) -> Path:
     """Where downloads go: ``root``, else ``$XDG_CACHE_HOME/roar``, else ``~/.cache/roar``."""
-    if root is not None:
-        return Path(root).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "roar"
+    return user_cache() if root is None else Path(root).expanduser()
 
 
 def _both(dataset: Callable[..., Any], name: str, archives: tuple[str, ...], root: str | Path | None,
