@@ -213,6 +213,8 @@ class ComputeSettings(Settings):
                           "window and changes no result. Default: a quarter of the memory.")] = None
     pack: Annotated[Annotated[int, Field(ge=1, le=1_024)] | None, Flag(
         "--pack", "Networks trained side by side as one; default: what is fastest.")] = None
+    timeout: Annotated[float, Field(gt=0, le=86_400), Flag(
+        "--timeout", "Seconds that one request to a store far away may take, all attempts together.")] = 60.0
     retries: Annotated[int, Field(ge=0, le=100)] = 2  # of a job whose worker or node died
     tensorboard: Annotated[str | None, Flag(
         "--tensorboard", "Folder for TensorBoard's event files; default: none.")] = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import signal
 import threading
 from collections import namedtuple
@@ -67,11 +68,14 @@ def experiment_options(*sections: str) -> Callable[[Callable[..., None]], Callab
             given = {option: values.pop(option.parameter) for option in taken}
             try:
                 with _terminable():
-                    command(_experiment(values.get("file") or config, given), **values)
+                    experiment = _experiment(values.get("file") or config, given)
+                    if "timeout" in experiment.compute.model_fields_set:
+                        os.environ["ROAR_TIMEOUT"] = str(experiment.compute.timeout)  # workers inherit it
+                    command(experiment, **values)
             except KeyboardInterrupt as end:
                 complain("\nInterrupted; what is finished is kept. Run the same command to resume.")
                 clear_unhandled_interrupt()
-                raise typer.Exit(128 + (signal.SIGTERM if isinstance(end, Terminated) else signal.SIGINT)) from None
+                raise typer.Exit(128 + (end.number if isinstance(end, Terminated) else signal.SIGINT)) from None
 
         config = inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[
             Path | None, typer.Option("--config", help=f"Experiment file; default: {DEFAULT_FILE} if there is one.",
@@ -94,23 +98,28 @@ def clear_unhandled_interrupt() -> None:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which schedulers send some seconds before they kill."""
+    """SIGTERM, which schedulers send some seconds before they kill, or SIGHUP, of a terminal that is closed."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Have SIGTERM end what runs inside as Ctrl-C does."""
+    """Have SIGTERM and SIGHUP end what runs inside as Ctrl-C does."""
     def end(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        raise Terminated(number)
 
     if threading.current_thread() is not threading.main_thread():  # only there are signals received
         yield
         return
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)
+              if signal.getsignal(number) != signal.SIG_IGN}  # as nohup has it
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parameter(option: Option) -> inspect.Parameter:

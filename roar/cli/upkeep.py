@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -84,7 +85,7 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
 ) -> None:
     """Remove unfinished files and orphans; what is finished only when it is named."""
-    from roar.store.clean import named, remove, remove_waste, waste
+    from roar.store.clean import alone, named, remove, remove_waste, waste
     from roar.store.store import open_store
 
     if dry_run == yes:
@@ -92,13 +93,14 @@ def clean(
     store = open_store(experiment.store)
     if not store.exists:
         raise UsageError(f"There is no store at '{experiment.store}'; give the path or URL of one with --store.")
-    found, entries = waste(store), named(store, names or ())
-    _print([f"{item.path}: {item.reason}" for item in found])
-    _print([f"{entry.name} ({entry.kind} {entry.key}): named" for entry in entries])
-    count = len(found)
-    if yes:
-        remove_waste(store.files, found)
-        count += remove(store, entries)
+    with alone(store) if yes else nullcontext():
+        found, entries = waste(store), named(store, names or ())
+        _print([f"{item.path}: {item.reason}" for item in found])
+        _print([f"{entry.name} ({entry.kind} {entry.key}): named" for entry in entries])
+        count = len(found)
+        if yes:
+            remove_waste(store.files, found)
+            count += remove(store, entries)
     tell(f"{store.location}: {count} files {'removed' if yes else 'would be removed'}"
           + (f", and {len(entries)} artefacts and trainings that are named" if entries and not yes else ""))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from roar.errors import RoarError, StoreError
-from roar.store.claims import claim
+from roar.store.claims import claim, wait_for_cleaning
 from roar.store.files import Files
 from roar.store.results import FOLDER as RESULTS
 from roar.store.results import is_done
@@ -135,6 +135,7 @@ class Watcher(Protocol):
 def perform(worker: Worker, task: Task, tell: Tell, files: Files) -> Outcome:
     """Do one task unless another run has it, and deliver what it made."""
     with claim(files, task.key) as mine:
+        wait_for_cleaning(files)
         if not mine or _is_done(task, files):
             return Outcome(task.key, {}, elsewhere=True)
         return _perform(worker, task, Desk(files, task.key, tell), files)

@@ -13,6 +13,7 @@ from roar.datasets import Source
 from roar.pipeline.images import statistics
 from roar.pipeline.plan import safe
 from roar.pipeline.ranking import artefacts_of, rank
+from roar.pipeline.running import claimed
 from roar.pipeline.session import Session, asked_for, keep_plan
 from roar.store.artefacts import MANIFEST, file_entry, key_of, manifest_bytes
 from roar.store.shards import RankReader, rank_folder
@@ -45,10 +46,13 @@ def degrade(session: Session) -> list[str]:
         mean = statistics(session)[0]
         for folder in missing:
             ranking, identity, mode, threshold = cells[folder]
-            bar = session.reporter.begin(f"degrade {ranking.estimator} {threshold:g} %", images, "images")
-            write_degraded(session.store, session.source, mean, ranking.folder, folder, identity,
-                           mode, session.fill, threshold, session.experiment.seed, bar.advance)
-            session.reporter.end(bar)
+            with claimed(session, folder):
+                if session.store.manifest(folder) is not None:  # another run has made it meanwhile
+                    continue
+                bar = session.reporter.begin(f"degrade {ranking.estimator} {threshold:g} %", images, "images")
+                write_degraded(session.store, session.source, mean, ranking.folder, folder, identity,
+                               mode, session.fill, threshold, session.experiment.seed, bar.advance)
+                session.reporter.end(bar)
     return list(cells)
 
 

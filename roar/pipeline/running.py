@@ -14,7 +14,7 @@ from roar.jobs.stage import Outcome, Stage, Task
 from roar.pipeline.session import Session, tell_notes
 from roar.progress import Bar
 from roar.registry import load
-from roar.store.claims import is_claimed
+from roar.store.claims import claim, holder, is_claimed, wait_for_cleaning
 from roar.store.results import is_done
 
 _WAIT = 0.5  # seconds between looks at what another run holds
@@ -49,14 +49,14 @@ class StageWatcher:
         else:
             self.failures.append(outcome)
             self.on_failure(outcome)
-        self._show(outcome.key, 1.0, _describe(outcome))
+        self.show(outcome.key, 1.0, _describe(outcome))
 
     def progress(self, shares: Mapping[str, tuple[float, str]]) -> None:
         for key, (share, text) in shares.items():
             if key not in self.ended:
-                self._show(key, share, text)
+                self.show(key, share, text)
 
-    def _show(self, key: str, share: float, text: str) -> None:
+    def show(self, key: str, share: float, text: str) -> None:
         amount = share * self.sizes.get(key, 1.0)
         self.bar.advance(max(0.0, amount - self.shown.get(key, 0.0)), text)
         self.shown[key] = max(amount, self.shown.get(key, 0.0))
@@ -83,7 +83,7 @@ def execute(session: Session, stage: Stage, watcher: StageWatcher) -> None:
             ready = {task.key for task in tasks if all(is_done(files, path) for path in task.makes)}
             for key in ready:
                 watcher.ended.add(key)
-                watcher.bar.advance(watcher.sizes.get(key, 1.0), "done by another run")
+                watcher.show(key, 1.0, "done by another run")
             tasks = [task for task in tasks if task.key not in ready]
             free = [task for task in tasks if not is_claimed(files, task.key)]
             if free or not tasks:
@@ -91,9 +91,30 @@ def execute(session: Session, stage: Stage, watcher: StageWatcher) -> None:
                 break
             if not told:
                 told = True
-                session.reporter.say(f"Another run on {session.store.location} is at {len(tasks)} of these tasks; "
-                                     "waiting for it.")
+                _say_who(session, tasks[0].key, f"{len(tasks)} of these tasks")
             time.sleep(_WAIT)
+
+
+@contextmanager
+def claimed(session: Session, key: str) -> Iterator[None]:
+    """Hold a task of this process for the length of a ``with`` block, when no other run does."""
+    files, told = session.store.files, False
+    while True:
+        with claim(files, key) as mine:
+            if mine:
+                wait_for_cleaning(files)
+                yield
+                return
+        if not told:
+            told = True
+            _say_who(session, key, "this task")
+        time.sleep(_WAIT)
+
+
+def _say_who(session: Session, key: str, what: str) -> None:
+    who = holder(session.store.files, key)
+    session.reporter.say(f"Another run on {session.store.location} is at {what}; waiting for it"
+                         + (f" ({who})." if who else "."))
 
 
 def make(session: Session, title: str, unit: str, tasks: Sequence[Task], worker: str,

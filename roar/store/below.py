@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,11 +24,13 @@ _KINDS = {stat.S_IFLNK: "link", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", s
 
 
 @contextmanager
-def folder_below(root: Path, parts: Sequence[str], make: bool = False) -> Iterator[int]:
+def folder_below(root: Path, parts: Sequence[str], make: bool = False,
+                 check: Callable[[int], None] = lambda root: None) -> Iterator[int]:
     """A descriptor of the folder ``root/parts[0]/parts[1]/...``.
 
     Args:
         make: make the folders that are missing, each on the disk before anything is put into it.
+        check: is given the root's descriptor. Raises where it is not the one that is meant.
 
     Raises:
         StoreError: one of the parts is a link.
@@ -38,6 +40,7 @@ def folder_below(root: Path, parts: Sequence[str], make: bool = False) -> Iterat
         _make_root(root)
     descriptor = os.open(root, _FOLDER)
     try:
+        check(descriptor)
         for depth, name in enumerate(parts):
             if make:
                 make_folder(name, descriptor)

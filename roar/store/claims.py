@@ -27,8 +27,17 @@ from roar.store.files import Files
 from roar.store.local import LocalFiles
 
 FOLDER = "claims"
+CLEANING = "clean up"  # the key of whoever cleans up, whom tasks wait for
 _NO_LOCKS = -1
+_MOST = 10_000  # bytes of a claim
+_PATIENCE = 0.1  # seconds between looks at a claim
 _SHORT = 0.002  # seconds that whoever only looks holds a lock for, at most
+
+
+def wait_for_cleaning(files: Files) -> None:
+    """Return when nobody cleans up. Whoever holds a task by then keeps others from beginning to."""
+    while is_claimed(files, CLEANING):
+        time.sleep(_PATIENCE)
 
 
 @contextmanager
@@ -62,9 +71,22 @@ def is_claimed(files: Files, key: str) -> bool:
     return isinstance(files, LocalFiles) and _is_held(files, _name(key))
 
 
+def holder(files: Files, key: str) -> str:
+    """Who holds a task, for people: ``process 4711 on host``; empty where nobody says so."""
+    if not isinstance(files, LocalFiles):
+        return ""
+    try:
+        told = json.loads(files.read(f"{FOLDER}/{_name(key)}", _MOST))
+        return f"process {int(told['pid'])} on {told['host']}"
+    except (StoreError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
 def running(files: Files) -> int:
     """How many tasks are held at this moment."""
-    return sum(_is_held(files, name) for name in _names(files)) if isinstance(files, LocalFiles) else 0
+    if not isinstance(files, LocalFiles):
+        return 0
+    return sum(_is_held(files, name) for name in _names(files) if name != _name(CLEANING))
 
 
 def left_behind(files: Files) -> list[str]:

@@ -7,12 +7,13 @@ by its plan, so they stay, and the next run goes on from them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from roar.errors import StoreError
 from roar.store.artefacts import ARTEFACTS, CHECKPOINTS, MANIFEST
 from roar.store.catalogue import Entry, select
-from roar.store.claims import is_claim, left_behind, remove_left_behind, running
+from roar.store.claims import CLEANING, claim, is_claim, left_behind, remove_left_behind, running
 from roar.store.compaction import write_compacted
 from roar.store.files import Files
 from roar.store.integrity import missing
@@ -50,6 +51,20 @@ def waste(store: Store) -> list[Waste]:
               if path.endswith(FAILED) and path.rpartition("/")[2].removesuffix(FAILED) in done]
     found += [Waste(path, "results that are in another file too") for path in _superseded(files)]
     return found
+
+
+@contextmanager
+def alone(store: Store) -> Iterator[None]:
+    """Keep runs from beginning a task while something is removed.
+
+    Raises:
+        StoreError: a run is at work on the store, or somebody else cleans up.
+    """
+    with claim(store.files, CLEANING) as mine:
+        if not mine:
+            raise StoreError(f"Somebody else cleans up '{store.location}'; wait for the end of that.")
+        refuse_while_running(store)
+        yield
 
 
 def remove_waste(files: Files, found: Iterable[Waste]) -> None:

@@ -25,6 +25,7 @@ class LocalFiles:
     def __init__(self, location: str) -> None:
         self.root = Path(location).expanduser()
         self.location = location
+        self._inode: tuple[int, int] | None = None  # of the root when it was first opened
 
     def read(self, path: str, most: int = LARGEST) -> bytes:
         with self._place(path) as (folder, name, place):
@@ -81,7 +82,7 @@ class LocalFiles:
         *parts, last = checked(to).split("/")
         with (contextlib.suppress(_GoneError),
               self._place(path, "cannot be moved", "mend the rights") as (folder, name, place),
-              folder_below(self.root, parts, make=True) as other):
+              self._below(parts, make=True) as other):
             status(folder, name, place)
             os.rename(name, last, src_dir_fd=folder, dst_dir_fd=other)
             flush_folder(other)
@@ -99,20 +100,41 @@ class LocalFiles:
             StoreError: a link is in the way.
             OSError: it cannot be opened or made.
         """
-        with folder_below(self.root, checked(path).split("/"), make) as descriptor:
+        with self._below(checked(path).split("/"), make) as descriptor:
             yield descriptor
+
+    @contextlib.contextmanager
+    def _below(self, parts: Sequence[str], make: bool = False) -> Iterator[int]:
+        """A descriptor of a folder below the root, which is the one that was opened first.
+
+        A store that is moved or unmounted while a run is at work would be made anew at its old place.
+        """
+        if make and self._inode is not None and not self.root.exists():
+            raise self._moved()
+        with folder_below(self.root, parts, make, self._check) as descriptor:
+            yield descriptor
+
+    def _check(self, root: int) -> None:
+        found = os.fstat(root)
+        if self._inode not in (None, (found.st_dev, found.st_ino)):
+            raise self._moved()
+        self._inode = found.st_dev, found.st_ino
+
+    def _moved(self) -> StoreError:
+        return StoreError(f"'{self.root}' is not the folder any more that it was when this command began; if it was "
+                          "moved or unmounted, put it back, and give the command again.")
 
     def _walk(self, folder: str) -> Iterator[str]:
         parts = checked(folder).split("/") if folder else []
         above = f"{folder}/" if folder else ""
         with (contextlib.suppress(_GoneError), _plain_errors(self.root / folder),
-              folder_below(self.root, parts) as descriptor):
+              self._below(parts) as descriptor):
             yield from walk(descriptor, self.root / folder, above)
 
     def _status(self, path: str) -> os.stat_result | None:
         *parts, name = checked(path).split("/")
         with (_plain_errors(self.root / path), contextlib.suppress(FileNotFoundError, NotADirectoryError),
-              folder_below(self.root, parts) as folder):
+              self._below(parts) as folder):
             return status(folder, name, self.root / path)
         return None
 
@@ -121,7 +143,7 @@ class LocalFiles:
                ) -> Iterator[tuple[int, str, Path]]:
         """The folder that a file lies in, its name there, and its path for messages."""
         *parts, name = checked(path).split("/")
-        with _plain_errors(self.root / path, failure, remedy), folder_below(self.root, parts) as folder:
+        with _plain_errors(self.root / path, failure, remedy), self._below(parts) as folder:
             yield folder, name, self.root / path
 
     @contextlib.contextmanager
@@ -134,7 +156,7 @@ class LocalFiles:
         temporary = f"{TEMPORARY}{_place_of_processes()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
         with (_plain_errors(self.root / path, f"needs {len(data):,} bytes and cannot be written",
                             "free space, mend the rights or give another --store"),
-              folder_below(self.root, parts, make=True) as folder):
+              self._below(parts, make=True) as folder):
             status(folder, name, self.root / path)  # a link is not replaced
             try:
                 _write(folder, temporary, data)

@@ -1,12 +1,14 @@
 """Files below a URL, through pyarrow's file systems; endpoint and credentials come from the usual environment.
 
 For S3 that is ``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``,
-``AWS_PROFILE`` and the files below ``~/.aws``. A request that fails is tried again, later each time.
+``AWS_PROFILE`` and the files below ``~/.aws``. A request that fails is tried again, later each time, for as long as
+``ROAR_TIMEOUT`` says (60 s): that is the time of all attempts together, those of pyarrow among them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
 import uuid
@@ -18,8 +20,10 @@ from roar.store.files import LARGEST, TEMPORARY, checked, is_strange, is_tempora
 
 T = TypeVar("T")
 
-ATTEMPTS = 7
-FIRST_PAUSE = 0.2  # seconds; doubles with every further attempt: 13 s in all
+TIMEOUT = "ROAR_TIMEOUT"  # the environment's name for the seconds that one request may take, all attempts together
+DEFAULT_TIMEOUT = 60.0
+FIRST_PAUSE = 0.2  # seconds; doubles with every further attempt
+LONGEST_PAUSE = 5.0
 _PUBLISHED_WHOLE = {"s3", "gcs", "abfs"}  # an object is seen when its upload is complete
 _HOPELESS = re.compile("ACCESS_DENIED|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|SIGNATURE_DOES_NOT_MATCH|"
                        "NO_SUCH_BUCKET|MISSING_AUTHENTICATION_TOKEN|EXPIRED_TOKEN|HTTP status 40[13]")
@@ -33,7 +37,9 @@ class RemoteFiles:
 
         self.location = location.rstrip("/")
         try:
-            self._system, self._root = fs.FileSystem.from_uri(self.location)
+            system, self._root = fs.FileSystem.from_uri(self.location)
+            self._seconds = _seconds()
+            self._system = _impatient(system, self._seconds)
         except (OSError, ValueError) as error:
             raise StoreError(f"'{location}' cannot be opened ({_first_line(error)}); "
                              "give a path or a URL such as s3://bucket/prefix.") from None
@@ -102,7 +108,9 @@ class RemoteFiles:
         return f"{self._root}/{checked(path)}"
 
     def _again(self, path: str, request: Callable[[], T], size: int = 0) -> T:
-        for attempt in range(ATTEMPTS):
+        end, pause, attempts = time.monotonic() + self._seconds, FIRST_PAUSE, 0
+        while True:
+            attempts += 1
             try:
                 return request()
             except FileNotFoundError:
@@ -112,10 +120,31 @@ class RemoteFiles:
                 if _HOPELESS.search(reason):
                     raise StoreError(f"'{self.location}/{path}'{need} is refused ({reason}); check the bucket, the "
                                      "credentials and AWS_ENDPOINT_URL.") from None
-            if attempt < ATTEMPTS - 1:
-                time.sleep(FIRST_PAUSE * 2**attempt)
-        raise StoreError(f"'{self.location}/{path}'{need} failed {ATTEMPTS} times ({reason}); check the network and "
-                         "the address.")
+            if time.monotonic() + pause >= end:
+                raise StoreError(f"'{self.location}/{path}'{need} failed {attempts} times within {self._seconds:g} s "
+                                 f"({reason}); check the network and the address, or give more --timeout.")
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _seconds() -> float:
+    """The time that a request may take; what is no number is the default."""
+    try:
+        return max(0.1, float(os.environ[TIMEOUT]))
+    except (KeyError, ValueError):
+        return DEFAULT_TIMEOUT
+
+
+def _impatient(system: Any, seconds: float) -> Any:
+    """The same file system, which gives up an attempt in time for others, and leaves trying again to us."""
+    if system.type_name != "s3":
+        return system
+    from pyarrow import fs
+
+    _, (settings,) = system.__reduce__()  # all that it was made with
+    attempt = max(0.1, seconds / 4)
+    return fs.S3FileSystem(**{**settings, "request_timeout": attempt, "connect_timeout": min(attempt, 5.0),
+                              "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=1)})
 
 
 def _first_line(error: Any) -> str:

@@ -219,3 +219,13 @@ def test_a_size_that_differs_where_nobody_looked(tmp_path: Path) -> None:
     source = open_source(f"parquet:{tmp_path}")
     with pytest.raises(SourceError, match=r"8x6 pixels, but row 1 of .* has 7x6; give --image-size"):
         _ = source.train.images
+
+
+def test_a_label_that_is_a_mistake_makes_no_classes(tmp_path: Path) -> None:
+    """100,000 classes of six images would be trained."""
+    for split in ("train", "test"):
+        pictures = [{"bytes": encode(picture(seed))} for seed in range(6)]
+        table = pa.table({"img": pictures, "label": [0, 1, 0, 1, 0, 99_999]})
+        pq.write_table(table, tmp_path / f"{split}.parquet")
+    with pytest.raises(SourceError, match="99999"):
+        open_source(f"parquet:{tmp_path}")

@@ -12,6 +12,7 @@ import pytest
 
 from roar.errors import DamagedArtefactError, StoreError
 from roar.recipes import Recipe
+from roar.store import compaction
 from roar.store.artefacts import key_of
 from roar.store.compaction import compact, write_compacted
 from roar.store.local import LocalFiles
@@ -25,7 +26,6 @@ from roar.store.results import (
     result_file,
     single_files,
 )
-from roar.store.store import compaction
 
 MANY = 10_000
 ROW = {"source": "digits", "model": "simplecnn", "regularizer": "none", "retrainer": "simplecnn", "estimator": "sobel",

@@ -11,13 +11,13 @@ from object_storage import Faults, environment, failing_proxy, s3_server
 from roar_processes import JOBS, files_of, finish, rows_of, start
 
 from roar.errors import StoreError
+from roar.store import remote as remote_files
 from roar.store.artefacts import ARTEFACTS
 from roar.store.compaction import compact
 from roar.store.integrity import damages, missing
 from roar.store.merge import merge
 from roar.store.results import compacted_files, finished_jobs, single_files
 from roar.store.store import open_store
-from roar.store.store import remote as remote_files
 
 pytest.importorskip("moto.server", reason="the S3 server of moto[server] is not installed")
 
@@ -87,9 +87,9 @@ def test_what_no_retry_can_mend_is_said_at_once(s3: int) -> None:
 
 
 def test_a_server_that_is_not_there_is_said(s3: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_files, "ATTEMPTS", 1)
+    monkeypatch.setenv("ROAR_TIMEOUT", "0.1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises(StoreError, match="failed 1 times"):
+    with pytest.raises(StoreError, match=r"failed 1 times within 0\.1 s .*give more --timeout"):
         open_store("s3://bucket/prefix")
 
 

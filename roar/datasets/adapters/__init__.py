@@ -79,7 +79,8 @@ def _class_names(parts: Parts, train: WholeSplit | None, test: WholeSplit) -> tu
         SourceError: a label is negative or has no name, or all labels are the same.
     """
     labels = test.labels if train is None else np.concatenate([train.labels, test.labels])
-    count = len(parts.class_names) if parts.class_names is not None else min(int(labels.max()) + 1, MOST_CLASSES)
+    count = (len(parts.class_names) if parts.class_names is not None else
+             min(int(labels.max()) + 1, len(labels), MOST_CLASSES))  # there are no more classes than images
     outside = labels[(labels < 0) | (labels >= count)]
     if len(outside):
         raise SourceError(f"Labels are in 0 .. K-1 for K classes, here {count}, but one is {outside[0]}; correct the "

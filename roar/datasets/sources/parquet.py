@@ -54,7 +54,8 @@ def open_parquet(argument: str, root: str | Path | None, image_size: int | None)
     train = scan(filesystem, train_files, columns) if train_files else None
     test = scan(filesystem, test_files, columns)
     if class_names is None:
-        largest = min(int((train or test).labels.max()), MOST_CLASSES - 1)
+        labels = (train or test).labels  # there are no more classes than images
+        largest = min(int(labels.max()), len(labels) - 1, MOST_CLASSES - 1)
         class_names = tuple(str(label) for label in range(max(largest, 0) + 1))
     for scanned in (train, test):
         if scanned is not None:
