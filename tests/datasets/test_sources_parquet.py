@@ -226,6 +226,6 @@ def test_a_label_that_is_a_mistake_makes_no_classes(tmp_path: Path) -> None:
     for split in ("train", "test"):
         pictures = [{"bytes": encode(picture(seed))} for seed in range(6)]
         table = pa.table({"img": pictures, "label": [0, 1, 0, 1, 0, 99_999]})
-        pq.write_table(table, tmp_path / f"{split}.parquet")
+        pq.write_table(table, tmp_path / f"{split}-0.parquet")
     with pytest.raises(SourceError, match="99999"):
         open_source(f"parquet:{tmp_path}")
