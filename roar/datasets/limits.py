@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from roar.errors import SourceError
 from roar.seeds.streams import derive, random_order
+
+
+def require_images(classes: int, images: int) -> None:
+    """Refuse labels without names that make more classes than there are images: one of them is a mistake.
+
+    Raises:
+        SourceError: they do.
+    """
+    if classes > images:
+        raise SourceError(f"The largest label is {classes - 1}, which makes {classes:,} classes of {images:,} images; "
+                          "correct that label, or give the names of the classes.")
 
 
 def stratified(labels: np.ndarray, size: int | None, seed: int, purpose: str) -> np.ndarray:

@@ -116,7 +116,7 @@ def _is_possible(row: Mapping[str, Any]) -> bool:
             and (seconds is None or seconds >= 0) and row["n_test"] < _MOST_IMAGES):
         return False
     if row["status"] == "failed":
-        return row["accuracy"] is None and classes is None
+        return row["accuracy"] is None
     return (row["status"] == "ok" and _is_share(row["accuracy"]) and row["n_test"] > 0
             and (classes is None or (isinstance(classes, list) and 0 < len(classes) <= _MOST_CLASSES
                                      and all(share is None or _is_share(share) for share in classes))))

@@ -201,6 +201,6 @@ def test_a_damaged_result_is_left_where_it_is(files: LocalFiles) -> None:
 
 def test_a_result_that_is_gone_for_good_is_an_error(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     put(files, 1)
-    monkeypatch.setattr(files, "read", lambda path: (_ for _ in ()).throw(StoreError("it cannot be read")))
+    monkeypatch.setattr(files, "read", lambda path, most: (_ for _ in ()).throw(StoreError("it cannot be read")))
     with pytest.raises(StoreError, match="cannot be read"):
         read_results(files)

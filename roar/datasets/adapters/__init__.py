@@ -24,6 +24,7 @@ from roar.datasets.adapters.forms import Parts, parts_of
 from roar.datasets.adapters.items import item_split
 from roar.datasets.adapters.pixels import ImageHashes
 from roar.datasets.adapters.shape import frame_of
+from roar.datasets.limits import require_images
 from roar.datasets.source import Request, WholeSource, WholeSplit
 from roar.datasets.sources.arrays import array_split
 from roar.datasets.sources.pictures import Frame
@@ -79,12 +80,13 @@ def _class_names(parts: Parts, train: WholeSplit | None, test: WholeSplit) -> tu
         SourceError: a label is negative or has no name, or all labels are the same.
     """
     labels = test.labels if train is None else np.concatenate([train.labels, test.labels])
-    count = (len(parts.class_names) if parts.class_names is not None else
-             min(int(labels.max()) + 1, len(labels), MOST_CLASSES))  # there are no more classes than images
+    count = len(parts.class_names) if parts.class_names is not None else min(int(labels.max()) + 1, MOST_CLASSES)
     outside = labels[(labels < 0) | (labels >= count)]
     if len(outside):
         raise SourceError(f"Labels are in 0 .. K-1 for K classes, here {count}, but one is {outside[0]}; correct the "
                           "labels or the names of the classes.")
+    if parts.class_names is None:
+        require_images(count, len(labels))
     if count < 2 or (train is not None and len(np.unique(train.labels)) < 2):
         raise SourceError(f"A source has images of two classes or more, and all labels "
                           f"{'' if train is None else 'of the training split '}are {labels[0]}; add the images of "

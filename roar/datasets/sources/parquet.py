@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import fs
 
+from roar.datasets.limits import require_images
 from roar.datasets.registry import source_kind
 from roar.datasets.source import WholeSource
 from roar.datasets.sources.encoded import EncodedSplit, encoded_source
@@ -53,13 +54,15 @@ def open_parquet(argument: str, root: str | Path | None, image_size: int | None)
     columns, class_names = _find_columns(filesystem, (train_files or test_files)[0])
     train = scan(filesystem, train_files, columns) if train_files else None
     test = scan(filesystem, test_files, columns)
+    named = class_names is not None
     if class_names is None:
-        labels = (train or test).labels  # there are no more classes than images
-        largest = min(int(labels.max()), len(labels) - 1, MOST_CLASSES - 1)
+        largest = min(int((train or test).labels.max()), MOST_CLASSES - 1)
         class_names = tuple(str(label) for label in range(max(largest, 0) + 1))
     for scanned in (train, test):
         if scanned is not None:
             _check_labels(scanned, len(class_names))
+    if not named:
+        require_images(len(class_names), len((train or test).labels))
     return encoded_source(PurePosixPath(folder).name, f"parquet:{argument}", class_names,
                           None if train is None else EncodedSplit(train.labels, train.read, train.digest),
                           EncodedSplit(test.labels, test.read, test.digest), image_size)

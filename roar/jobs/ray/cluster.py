@@ -15,9 +15,9 @@ import ray
 from ray._private import ray_constants
 from ray.job_config import JobConfig
 
-import roar
 from roar.errors import FailureError
 from roar.experiment import ComputeSettings
+from roar.jobs.ray.daemons import guard
 
 # A cluster forks a server for each client beside running threads, and now and then it dies of that at its start
 # (https://github.com/ray-project/ray/issues/63202); another attempt gets another server.
@@ -38,6 +38,7 @@ def connect(compute: ComputeSettings) -> None:
                 ray.init("local", job_config=_own_path(), num_cpus=_local_cpus(compute),
                          include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
                          _node_ip_address="127.0.0.1")
+            guard()
         else:
             with _own_signals():
                 _join(compute.address)
@@ -74,7 +75,7 @@ def _own_path() -> JobConfig:
     ``torch.py`` or ``statistics.py`` that lies there by chance takes nothing's place. The one that this program has
     roar from stays where it is.
     """
-    mine = Path(roar.__file__).resolve().parents[1]
+    mine = Path(__file__).resolve().parents[3]
     asked = {Path(place).resolve() for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place}
     by_itself = {Path.cwd(), Path(sys.argv[0]).resolve().parent} - asked - {mine}
     places = [Path(place).resolve() for place in sys.path]

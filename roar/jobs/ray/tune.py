@@ -27,6 +27,7 @@ from roar.errors import FailureError, RoarError
 from roar.experiment import ComputeSettings
 from roar.jobs.ray.callbacks import loggers
 from roar.jobs.ray.cluster import connect, is_client, largest_node
+from roar.jobs.ray.daemons import session_folder, watched
 from roar.jobs.ray.desk import Desk, DeskFiles, fetch, own_files
 from roar.jobs.ray.environment import prepare
 from roar.jobs.stage import Outcome, Shared, Stage, Task, Watcher, Worker, perform
@@ -51,7 +52,7 @@ def run_stage(stage: Stage, compute: ComputeSettings, store: Store, watcher: Wat
         location = str(Path(location).expanduser().resolve())
     job = ClusterJob(stage.name, stage.open_worker, tuple(stage.tasks), stage.cpus, gpus, compute, location,
                      store.description["id"], {name: _put(name, load()) for name, load in stage.shared.items()})
-    with _plain_errors():
+    with _plain_errors(), watched():
         if is_client():
             _run_far_away(job, watcher)
         else:
@@ -100,7 +101,7 @@ def run_here(job: ClusterJob, watcher: Watcher) -> None:
     trainable = tune.with_resources(tune.with_parameters(_Trial, **parameters),
                                     {"CPU": min(job.cpus, largest_node()), "GPU": job.gpus})
     relay = _Relay(job.tasks, desk, watcher)
-    with tempfile.TemporaryDirectory(prefix="roar-tune-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="roar-tune-", dir=session_folder()) as scratch:
         tune.Tuner(
             trainable,
             param_space={"task": tune.grid_search(list(range(len(job.tasks))))},
