@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test faults check clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("roar needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else 0'
@@ -23,6 +23,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+faults: $(VENV)/.installed-dev
+	ROAR_EVERY_FAULT=1 $(BIN)/python -m pytest tests/reliability/test_every_operation.py
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -103,7 +103,11 @@ def remove_left_behind(files: LocalFiles, path: str) -> None:
         descriptor = _open(files, name, make=False)
     except OSError:
         return
-    if _taken(descriptor) and os.fstat(descriptor).st_nlink:
+    try:
+        mine = _taken(descriptor) and os.fstat(descriptor).st_nlink > 0
+    except OSError:
+        mine = False
+    if mine:
         _remove(files, name, descriptor)
     else:
         os.close(descriptor)
@@ -129,19 +133,18 @@ def _lock(files: LocalFiles, name: str) -> int | None:
         except OSError:
             return _NO_LOCKS  # writing the work itself will say what is wrong with the disk
         try:
-            if not _taken(descriptor):
-                if not _shared(descriptor):
-                    os.close(descriptor)
-                    return None
-                os.close(descriptor)  # somebody looks at this moment; nobody holds it
+            if _taken(descriptor):
+                if os.fstat(descriptor).st_nlink:
+                    return descriptor  # else its former owner removed it between our open and our lock
+            elif not _shared(descriptor):
+                os.close(descriptor)
+                return None
+            else:  # somebody looks at this moment; nobody holds it
                 time.sleep(random.uniform(0.0, _SHORT))
-                continue
         except OSError:
             os.close(descriptor)
             return _NO_LOCKS
-        if os.fstat(descriptor).st_nlink:
-            return descriptor
-        os.close(descriptor)  # its former owner removed it between our open and our lock
+        os.close(descriptor)
 
 
 def _is_held(files: LocalFiles, name: str) -> bool:

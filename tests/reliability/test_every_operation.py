@@ -81,9 +81,10 @@ def rows(store: Store) -> pd.DataFrame:
 
 def check(location: str, undisturbed: Store) -> None:
     """Nothing wrong is kept, and the same command ends as if nothing had happened."""
-    store = open_store(location)
+    store = open_store(location)  # unless there is none yet
     whole = kept(undisturbed)
-    assert damages(store) == []
+    assert not store.exists or damages(store) == []
+    assert store.exists or not store.files.list("")
     assert all(data == whole[path] for path, data in kept(store).items())
     run(location)
     assert kept(open_store(location)) == whole

@@ -66,8 +66,10 @@ def test_status_of_a_full_store_imports_nothing_heavy(undisturbed: Path, tmp_pat
             "except SystemExit: pass\n"
             "heavy = {'torch', 'ray', 'pandas', 'pyarrow', 'numpy', 'matplotlib', 'captum'} & set(sys.modules)\n"
             "print('heavy:', sorted(heavy))")
-    for words in (["status"], ["status", "--why", "models"], ["clean", "--dry-run"], ["verify"]):
+    for words, allowed in ((["status"], set()), (["status", "--why", "models"], set()), (["clean", "--dry-run"], set()),
+                           (["verify"], {"numpy", "pyarrow", "pandas"})):  # which looks at the meaning of rankings
         done = subprocess.run([sys.executable, "-c", code, *words, "--store", str(store)], capture_output=True,
                               text=True, cwd=tmp_path, check=True)
         assert "Error" not in done.stderr
-        assert done.stdout.splitlines()[-1] == "heavy: []", words
+        heavy = set(ast.literal_eval(done.stdout.splitlines()[-1].removeprefix("heavy: ")))
+        assert heavy <= allowed, words
