@@ -16,7 +16,7 @@ from roar.store.compaction import write_compacted
 from roar.store.integrity import damages
 from roar.store.requests import read_plans, write_plan
 from roar.store.results import all_results, result_file
-from roar.store.store import Store
+from roar.store.store import Store, read_whole
 
 FEW = 32  # results that are copied as files of their own
 _HONEST = {"train_seconds", "device", "message"}  # columns in which two runs of one job may differ
@@ -66,7 +66,7 @@ def _new_artefacts(store: Store, other: Store) -> tuple[list[str], int]:
         theirs, ours = other.manifest(folder), store.manifest(folder)
         if theirs is None:
             continue
-        if ours is None:
+        if ours is None or not _is_whole(store, folder, ours):  # a damaged one is healed
             new.append(folder)
         elif _agree(store, other, folder, ours, theirs):
             known += 1
@@ -74,6 +74,11 @@ def _new_artefacts(store: Store, other: Store) -> tuple[list[str], int]:
             raise StoreError(f"'{folder}' has other contents in '{other.location}' than in '{store.location}', under "
                              "one key; find out which one is right and remove the other (`roar clean`).")
     return new, known
+
+
+def _is_whole(store: Store, folder: str, manifest: dict[str, Any]) -> bool:
+    return all(store.files.exists(f"{folder}/{name}") and read_whole(store.files, f"{folder}/{name}", entry) is not None
+               for name, entry in manifest["files"].items())
 
 
 def _finished(store: Store) -> Iterator[str]:

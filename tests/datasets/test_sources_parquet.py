@@ -12,6 +12,7 @@ import pytest
 from picture_files import encode, picture, pixels, write_parquet
 
 from roar.datasets import open_source
+from roar.datasets.sources import parquet_files
 from roar.errors import SourceError
 
 NAMES = ("red", "green", "blue")
@@ -228,4 +229,13 @@ def test_a_label_that_is_a_mistake_makes_no_classes(tmp_path: Path) -> None:
         table = pa.table({"img": pictures, "label": [0, 1, 0, 1, 0, 99_999]})
         pq.write_table(table, tmp_path / f"{split}-0.parquet")
     with pytest.raises(SourceError, match="99999"):
+        open_source(f"parquet:{tmp_path}")
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("train", "test"):
+        table = pa.table({"img": [{"bytes": bytes(2_000_000)}, {"bytes": bytes(2_000_000)}], "label": [0, 1]})
+        pq.write_table(table, tmp_path / f"{split}-0.parquet", compression="zstd", use_dictionary=False)
+    monkeypatch.setattr(parquet_files, "MOST_UNPACKED", 1_000_000)
+    with pytest.raises(SourceError, match=r"Row group 0 of .* unpacks from [0-9,]+ to 4,000,\d+ bytes, as no picture"):
         open_source(f"parquet:{tmp_path}")

@@ -23,6 +23,7 @@ from roar.report.gallery import keep_gallery, read_gallery
 from roar.store.artefacts import GALLERY, artefact_files, key_of
 from roar.store.compaction import write_compacted
 from roar.store.integrity import damages, unknown
+from roar.store.merge import merge
 from roar.store.requests import Plan, write_plan
 from roar.store.results import COLUMNS, all_results, compacted_name, finished_jobs, read_results, result_file
 from roar.store.sealed import seal, sealed_archive
@@ -312,3 +313,13 @@ def test_a_plan_that_is_lost_in_both_places_is_said_and_put_aside(store: Store, 
         name = f"{folder}/{plan.key}.json"
         assert (tmp_path / "store" / "lost+found" / name).read_bytes() == (before / name).read_bytes()
         assert not (tmp_path / "store" / name).exists()
+
+
+def test_a_merge_heals_what_is_damaged_here(store: Store, tmp_path: Path) -> None:
+    folder = put_ranking(store, [shard(0), shard(1)])
+    other = open_store(str(tmp_path / "other"))
+    shutil.copytree(tmp_path / "store", tmp_path / "other")
+    (tmp_path / "store" / folder / shard_name(1)).write_bytes(b"damaged")
+    assert merge(store, other).artefacts == 1
+    assert damages(store) == []
+    assert merge(store, other).artefacts == 0

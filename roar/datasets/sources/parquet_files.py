@@ -19,6 +19,10 @@ from roar.errors import SourceError
 UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)  # of pyarrow: missing, broken, forbidden files, bad names
 
 
+MOST_UNPACKED = 2**30  # bytes of a row group, of whatever pictures
+MOST_TIMES = 8  # that pictures, which are packed already, shrink at most
+
+
 class Columns(NamedTuple):
     """The names of the columns with the pictures (a struct with ``bytes``) and the labels (integers)."""
 
@@ -81,7 +85,7 @@ class ParquetFiles:
             file, number, _ = self.groups[group]
             try:
                 with open_file(self.filesystem, file) as opened:
-                    pictures = _pictures(opened.read_row_group(number, [f"{self.columns.picture}.bytes"]))
+                    pictures = _pictures(read_group(opened, number, [f"{self.columns.picture}.bytes"], file))
             except UNREADABLE as error:
                 raise unreadable(file, error) from None
             self._last.clear()
@@ -106,7 +110,7 @@ def scan(filesystem: fs.FileSystem, files: Sequence[str], columns: Columns) -> P
             with open_file(filesystem, file) as opened:
                 _check_schema(file, opened.schema_arrow, columns)
                 for number in range(opened.num_row_groups):
-                    table = opened.read_row_group(number, [f"{columns.picture}.bytes", columns.label])
+                    table = read_group(opened, number, [f"{columns.picture}.bytes", columns.label], file)
                     _hash(_pictures(table.select([columns.picture])), lengths, contents)
                     labels += table.column(columns.label).cast(pa.int64()).chunks
                     groups.append((file, number, first))
@@ -125,6 +129,22 @@ def scan(filesystem: fs.FileSystem, files: Sequence[str], columns: Columns) -> P
 def open_file(filesystem: fs.FileSystem, file: str) -> pq.ParquetFile:
     """Open one file, to be used in a ``with``; checksums of pages are verified where it has them."""
     return pq.ParquetFile(file, filesystem=filesystem, page_checksum_verification=True)
+
+
+def read_group(opened: pq.ParquetFile, number: int, columns: Sequence[str], file: str) -> pa.Table:
+    """A row group; how much memory it takes is asked of it before anything in it is unpacked.
+
+    Raises:
+        SourceError: it unpacks to many times its size, as no pictures do.
+    """
+    group = opened.metadata.row_group(number)
+    parts = [group.column(column) for column in range(group.num_columns)]
+    packed, size = (sum(getattr(part, name) for part in parts if part.path_in_schema in columns)
+                    for name in ("total_compressed_size", "total_uncompressed_size"))
+    if size > max(MOST_UNPACKED, MOST_TIMES * packed):
+        raise SourceError(f"Row group {number} of '{file}' unpacks from {packed:,} to {size:,} bytes, as no pictures "
+                          "do; write it again.")
+    return opened.read_row_group(number, list(columns))
 
 
 def is_picture(kind: pa.DataType) -> bool:
