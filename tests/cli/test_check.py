@@ -134,7 +134,10 @@ def test_only_what_makes_something_executes_a_file(roar: Callable[..., Any], plu
                   ["list", "estimators"]):
         roar(*words)
         assert marker.read_text() == "x", words
-    again = roar("rank", *SMALL[:8])
+    unnamed = roar("rank", *SMALL[:8], "--estimator", "random")
+    assert unnamed.code == 0 and marker.read_text() == "x"
+    assert "Ignoredinroar.toml,whichwasfoundandnotnamed:estimators.names" in "".join(unnamed.err.split())
+    again = roar("rank", *SMALL[:8], "--config", "roar.toml")
     assert again.code == 0 and marker.read_text() == "xx" and executes(again, plugin) == 1
 
 
@@ -153,7 +156,12 @@ def test_a_plan_asks_for_the_file_from_any_directory(roar: Callable[..., Any], p
     for file in folder.iterdir():
         file.unlink()
     assert roar("verify", "--store", store).code == 1
-    assert executes(roar("verify", "--repair", "--store", store, "--executor", "serial"), plugin) == 1
+    words = ["verify", "--repair", "--store", store, "--executor", "serial"]
+    unnamed = roar(*words)
+    assert unnamed.code == 1 and executes(unnamed, plugin) == 0
+    assert f"would execute {plugin}; look at it, and add --trust '{plugin}:own'" in unnamed.out
+    named = roar(*words, "--trust", f"{plugin}:own")
+    assert named.code == 0 and executes(named, plugin) == 1
     assert (folder / "manifest.json").exists()
 
 

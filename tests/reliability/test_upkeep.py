@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,15 +12,14 @@ from typing import Any
 
 import pytest
 from analysis_results import ROW
-from roar_processes import JOBS, TOML, assert_same, files_of, rows_of
+from roar_processes import JOBS, assert_same, rows_of
 
 from roar.jobs.stage import Desk
 from roar.store.artefacts import FORMAT, MANIFEST, key_of
 from roar.store.claims import claim
 from roar.store.local import LocalFiles
-from roar.store.requests import read_plans
 from roar.store.results import read_results, result_file
-from roar.store.sealed import canonical_json, seal, unseal
+from roar.store.sealed import seal, unseal
 from roar.store.store import open_store
 
 Roar = Callable[..., Any]
@@ -84,18 +82,6 @@ def test_verify_of_nothing_is_a_wrong_request(roar: Roar, tmp_path: Path) -> Non
         assert said.code == 2
         assert "There is no store" in said.err
     assert not (tmp_path / "nothing").exists()
-
-
-def test_an_older_store_without_experiments_says_how_to_repair_it(roar: Roar, store: Path) -> None:
-    jobs = {key: cell for plan in read_plans(open_store(str(store))) for key, cell in plan.jobs.items()}
-    shutil.rmtree(store / "plans")
-    (store / "plans").mkdir()
-    (store / "plans" / "0123456789ab.json").write_text(json.dumps({"source": "digits", "models": [], "jobs": jobs}))
-    sorted(store.glob("results/*.json"))[0].unlink()
-    said = roar("verify", "--repair", "--store", str(store))
-    assert said.code == 1
-    assert "keeps no experiment; give the command again that made it" in said.out
-    assert "1 missing" in said.out
 
 
 def test_a_source_that_changed_is_not_taken_for_the_old_one(roar: Roar, store: Path) -> None:
@@ -306,34 +292,15 @@ def test_a_newer_store_is_refused_by_every_command(roar: Roar, store: Path, body
     assert tree(store) == before
 
 
-def to_first_format(store: Path) -> None:
-    """The store as roar wrote it before files were sealed."""
-    for path in [*store.rglob(MANIFEST), *store.glob("results/*.json")]:
-        body = {**unseal(path.read_bytes()), "format": 1}
-        if "row" in body:
-            import hashlib
-            body = {"sha256": hashlib.sha256(canonical_json(body)).hexdigest(), **body}
-        path.write_text(json.dumps(body))
-    shutil.rmtree(store / "plans")
-    identity = unseal((store / "store.json").read_bytes())["id"]
-    (store / "store.json").write_text(json.dumps({"format": 1, "id": identity}))
-
-
-def test_an_older_store_is_read_and_gone_on_with(roar: Roar, store: Path, undisturbed: Path) -> None:
-    rows = rows_of(store)
-    to_first_format(store)
-    assert rows_of(store).equals(rows)
-    assert roar("verify", "--store", str(store)).code == 0
-    assert open_store(str(store)).description["format"] == 1
-    stamps = {path: path.stat().st_mtime_ns for path in store.glob("results/*.json")}
-    (store.parent / "experiment.toml").write_text(TOML)
-    assert roar("retrain", "--estimator", "gradient,vargrad,random,sobel", "--store", str(store),
-                "--config", str(store.parent / "experiment.toml")).code == 0
-    assert {path: path.stat().st_mtime_ns for path in store.glob("results/*.json")} == stamps
-    assert open_store(str(store)).description["format"] == FORMAT
-    assert rows_of(store).equals(rows)
-    assert {path: data for path, data in files_of(store).items() if not path.endswith(".json")} == {
-        path: data for path, data in files_of(undisturbed).items() if not path.endswith(".json")}
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_earlier_store_is_refused_by_every_command(roar: Roar, store: Path, version: int) -> None:
+    (store / "store.json").write_bytes(seal({"format": version, "id": "x"}))
+    before = tree(store)
+    for words in (["status"], ["run"], ["report"], ["verify"], ["verify", "--repair"], ["clean", "--yes"]):
+        said = roar(*words, "--store", str(store))
+        assert said.code == 1
+        assert f"has format {version}, which no release of roar wrote or reads" in said.err
+    assert tree(store) == before
 
 
 # -- states to go on from ------------------------------------------------------------------------------------------
