@@ -108,7 +108,7 @@ def test_it_serves_what_trains_nothing(tmp_path: Path, weights: Path) -> None:
         assert manifest is not None
         assert manifest["facts"]["images"] == 60
         assert not session.store.files.list(f"{ranking.folder}/train")
-    assert pipeline.ranked_estimators(session) == ("gradient", "random", "sobel")
+    assert [estimator.name for estimator in pipeline.ranked_estimators(session)] == ["gradient", "random", "sobel"]
     assert len(delete(session)) == 3
     curves = read_deletion(session.store)
     assert set(curves["threshold"]) == {0, 30}
