@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Study", "__version__", "arrays", "errors", "estimator", "fill", "model", "open_store", "regularizer", "source",
-           "testing"]
+__all__ = ["Study", "__version__", "arrays", "errors", "estimator", "fill", "model", "open_store", "regularizer",
+           "source", "testing"]
 
 if TYPE_CHECKING:
     from roar import errors, testing

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class Study(Results):
     """An experiment with its store: run it, resume it, read its tables.
 
-    It has the keys, rows and bytes of ``roar run`` with the same settings. A study that was interrupted resumes when the
-    same program runs again. Arguments left out are those of ``config``, or of an experiment with nothing in it.
+    It has the keys, rows and bytes of ``roar run`` with the same settings. A study that was interrupted resumes when
+    the same program runs again. Arguments left out are those of ``config``, or of an experiment with nothing in it.
 
     Args:
         source: a name such as ``"cifar10"`` or ``"folder:PATH"``, or an object: :func:`roar.arrays`, a pair of
@@ -42,7 +42,8 @@ class Study(Results):
         config: an experiment file that these settings lie over.
         reporter: is told of progress; default: a bar in a notebook, nothing elsewhere.
         settings: whatever else a flag of the command line sets, by its name (``limit_train=5000``, ``epochs=20``,
-            ``mode=["roar", "kar"]``, ``executor="serial"``), or a section of an experiment file (``sanity={"steps": 4}``).
+            ``mode=["roar", "kar"]``, ``executor="serial"``), or a section of an experiment file
+            (``sanity={"steps": 4}``).
 
     Raises:
         ExperimentError: a setting breaks a rule.

@@ -67,7 +67,14 @@ class _Sources(Registry[SourceKind]):
         if is_called(value):
             return self.adapt(foreign(value), {}, name or value.__name__)
         label = name or "images"
-        return self.adapt(LiveObject(label, label, {}, value), {}, label)
+        return self.adapt(LiveObject(label, label, {}, value, _modules(value)), {}, label)
+
+
+def _modules(data: Any) -> tuple[str, ...]:
+    """The modules beside a program that define its data sets, which no worker has."""
+    parts = data.values() if isinstance(data, Mapping) else data if isinstance(data, tuple) else ()
+    classes = [foreign(type(part)) for part in (data, *parts)]
+    return tuple(sorted({module for found in classes if isinstance(found, LiveObject) for module in found.modules}))
 
 
 def _adapted(found: Foreign, parameters: Mapping[str, Any], name: str) -> SourceKind:

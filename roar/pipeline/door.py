@@ -81,7 +81,8 @@ def look_up(experiment: Experiment, objects: Objects) -> Named:
         return architecture, chosen
 
     settings = experiment.retrain
-    found = Named(_estimators(experiment, objects), tuple(model(asked.name, asked.regularizer) for asked in experiment.model),
+    found = Named(_estimators(experiment, objects),
+                  tuple(model(asked.name, asked.regularizer) for asked in experiment.model),
                   None if settings.model == "same" else model(settings.model, settings.regularizer),
                   objects.fills.get(experiment.degrade.fill) or find_fill(experiment.degrade.fill))
     parse(settings.regularizer, objects.regularizers)  # a wrong name is told also where it is not used

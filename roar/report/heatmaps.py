@@ -104,8 +104,8 @@ def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
         if (ranking := plan.ranking(experiment, source, estimator, model, weights)).of is not None}}
     found = maps(shown, Batch(images, labels, indices, "test", experiment.seed, _truth(source, where), inputs),
                  Explained(network, normalisation, channel_mean=mean), experiment.estimators)
-    left = {estimator.name: degraded_steps(session, where, _ranks(session, model, weights, estimator, where), thresholds)
-            for estimator in shown}
+    ranks = {estimator.name: _ranks(session, model, weights, estimator, where) for estimator in shown}
+    left = {name: degraded_steps(session, where, ranks[name], thresholds) for name in ranks}
     classes = found.probabilities.argmax(1)
     return [Column(model.title,
                    f"{source.class_names[classes[i]]} {100 * found.probabilities[i, classes[i]]:.0f} %",

@@ -23,6 +23,7 @@ from roar.metrics.retraining.forecast import forecast
 from roar.metrics.retraining.tasks import retrain
 from roar.metrics.sanity.tasks import sanity
 from roar.pipeline import Session
+from roar.pipeline.door import Objects
 from roar.pipeline.images import statistics
 from roar.progress import Silent
 from roar.report.activation import activate
@@ -61,7 +62,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(store: Path, weights: Path | None, reporter: Silent | None = None, **changes: Any) -> Session:
     asked = load_experiment(None, {**SMALL, "model": [{"weights": str(weights)} if weights else {}],
                                    "store": str(store), **changes})
-    return pipeline.prepare(asked, reporter, source=digits_alone())
+    return pipeline.prepare(asked, reporter, Objects(source=digits_alone()))
 
 
 def test_what_it_is() -> None:
@@ -107,7 +108,7 @@ def test_it_serves_what_trains_nothing(tmp_path: Path, weights: Path) -> None:
         assert manifest is not None
         assert manifest["facts"]["images"] == 60
         assert not session.store.files.list(f"{ranking.folder}/train")
-    assert pipeline.ranked_estimators(session) == ("gradient", "random", "sobel")
+    assert [estimator.name for estimator in pipeline.ranked_estimators(session)] == ["gradient", "random", "sobel"]
     assert len(delete(session)) == 3
     curves = read_deletion(session.store)
     assert set(curves["threshold"]) == {0, 30}
@@ -131,7 +132,8 @@ def test_a_ranking_does_not_depend_on_the_other_split(tmp_path: Path, weights: P
     test = open_source("digits", limit_test=60).test
     both = arrays(train=(test.images, test.labels), test=(test.images, test.labels))
     settings = {**SMALL, "model": [{"weights": str(weights)}]}
-    whole = pipeline.prepare(load_experiment(None, {**settings, "store": str(tmp_path / "both")}), source=both)
+    asked = load_experiment(None, {**settings, "store": str(tmp_path / "both")})
+    whole = pipeline.prepare(asked, objects=Objects(source=both))
     single = alone(tmp_path / "alone", weights)
     here, there = strips(single, [5])[5], strips(whole, [5])[5]
     for name in ("gradient", "sobel", "random"):

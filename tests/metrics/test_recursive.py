@@ -165,7 +165,8 @@ def test_what_is_replaced_is_nested_exact_and_taken_from_the_original(fill: str,
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     honest, seen = recursion.degrade, []
 
-    def noting(images: torch.Tensor, ranks: torch.Tensor, threshold: float, mode: str, chosen: Any, context: Any) -> Any:
+    def noting(images: torch.Tensor, ranks: torch.Tensor, threshold: float, mode: str, chosen: Any,
+               context: Any) -> Any:
         seen.append((images, replaced_mask(ranks, threshold, "roar").numpy(), threshold))
         assert (mode, chosen.name) == ("roar", fill)
         assert torch.equal(ranks.long().sort(1).values, torch.arange(64).expand(len(ranks), -1))

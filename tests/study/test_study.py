@@ -77,7 +77,8 @@ def test_a_study_is_made_without_torch(tmp_path: Path) -> None:
 
 def test_it_has_the_bytes_and_rows_of_the_command(roar: Callable[..., Any], tmp_path: Path) -> None:
     said = roar("run", "--limit-train", 60, "--limit-test", 20, "--train-epochs", 1, "--epochs", 1, "--estimator",
-                "gradient,random", "--threshold", 50, "--seeds", 2, "--executor", "serial", "--store", tmp_path / "there")
+                "gradient,random", "--threshold", 50, "--seeds", 2, "--executor", "serial", "--store",
+                tmp_path / "there")
     assert said.code == 0, said.err
     study = face.Study("digits", "simplecnn", ["gradient", "random"], thresholds=[50], seeds=2, store=tmp_path / "here",
                        **SMALL).run()

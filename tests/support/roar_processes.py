@@ -40,7 +40,8 @@ pack = 4
 JOBS = 2 * (1 + 4 * 2)  # seeds x (the reference + estimators x thresholds)
 
 _LOADED = ["roar.cli.commands", "roar.pipeline", "roar.jobs.serial", "roar.jobs.train_model", "roar.jobs.rank_shard",
-           "roar.metrics.retraining.worker", "roar.metrics.deletion.worker", "roar.analysis.figures", "roar.report.page",
+           "roar.metrics.retraining.worker", "roar.metrics.deletion.worker", "roar.analysis.figures",
+           "roar.report.page",
            "sklearn.datasets"]
 
 

@@ -50,7 +50,7 @@ def open_foreign(found: Foreign, parameters: Mapping[str, Any], label: str, requ
     make = made(found, parameters, request)
     parts = parts_of(make())
     frame = frame_of(parts, request.image_size)
-    notes = [f"The source '{found.spelling}' executes '{found.file}'."] if found.file is not None else []
+    notes: list[str] = []
     train, test = (_split(make, parts, name, frame, notes, request) for name in ("train", "test"))
     assert test is not None  # parts_of refuses a source without
     return WholeSource(label, _class_names(parts, train, test), frame.channels, frame.height, frame.width, train, test,

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from roar.datasets.source import Request
-from roar.errors import RoarError, SourceError, UnknownNameError, UsageError
+from roar.errors import RoarError, SourceError, UsageError
 from roar.plugins import Foreign, described
+from roar.plugins.calling import taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +57,10 @@ def is_called(value: Any) -> bool:
 def made(found: Foreign, parameters: Mapping[str, Any], request: Request) -> Made:
     """What an object makes with parameters and with those of ``root``, ``image_size`` and ``seed`` that it names.
 
+    Of these, one that is not set is left to the default of the function, and is ``None`` where there is no default.
+
     Raises:
-        UnknownNameError, UsageError: a parameter does not exist, or one without a default is not given.
+        UsageError: the function cannot be called so.
     """
     value = found.load()
     if not is_called(value):
@@ -67,21 +70,7 @@ def made(found: Foreign, parameters: Mapping[str, Any], request: Request) -> Mad
         return Made(found, None)
     root = None if request.root is None else str(Path(request.root).expanduser().resolve())
     given = {"root": root, "image_size": request.image_size, "seed": request.seed}
-    return Made(found, _arguments(found, inspect.signature(value), parameters, given))
-
-
-def _arguments(found: Foreign, signature: inspect.Signature, parameters: Mapping[str, Any],
-               given: Mapping[str, Any]) -> dict[str, Any]:
-    named = {p.name: p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    for name in parameters:
-        if name not in named and not open_ended:
-            raise UnknownNameError(f"parameter of '{found.spelling}'", name, named)
-    arguments = {name: value for name, value in given.items()  # a default of the function's stands for what is not set
-                 if name in named and (value is not None or named[name].default is inspect.Parameter.empty)}
-    arguments |= parameters
-    for name, parameter in named.items():
-        if parameter.default is inspect.Parameter.empty and name not in arguments:
-            raise UsageError(f"'{found.spelling}' needs its parameter '{name}'; write "
-                             f"{found.spelling}({name}=VALUE).")
-    return arguments
+    names = taken(value, found.spelling, 0, given, parameters)
+    defaults = {p.name for p in inspect.signature(value).parameters.values() if p.default is not p.empty}
+    chosen = {name: given[name] for name in names if given[name] is not None or name not in defaults}
+    return Made(found, {**chosen, **parameters})

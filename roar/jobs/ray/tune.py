@@ -8,7 +8,6 @@ to notice.
 
 from __future__ import annotations
 
-import pickle
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,26 +50,12 @@ def run_stage(stage: Stage, compute: ComputeSettings, store: Store, watcher: Wat
     if "://" not in location:
         location = str(Path(location).expanduser().resolve())
     job = ClusterJob(stage.name, stage.open_worker, tuple(stage.tasks), stage.cpus, gpus, compute, location,
-                     store.description["id"], {name: _put(name, load()) for name, load in stage.shared.items()})
+                     store.description["id"], {name: ray.put(load()) for name, load in stage.shared.items()})
     with _plain_errors(), watched():
         if is_client():
             _run_far_away(job, watcher)
         else:
             run_here(job, watcher)
-
-
-def _put(name: str, value: Any) -> Any:
-    """A reference to what workers read.
-
-    Raises:
-        FailureError: it cannot be pickled, as images that a program gave may not.
-    """
-    try:
-        return ray.put(value)
-    except (TypeError, AttributeError, pickle.PicklingError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:200]
-        raise FailureError(f"'{name}' cannot be sent to the workers ({reason}); bring images by a function of a file "
-                           "(--source FILE.py:function), or take --executor serial.") from None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Noisy linear imputation by Chebyshev's steps: for the small holes of most masks.
 
-With T = m S / c (see ``roar.datasets.fills.noisy_linear.imputation``), whose eigenvalues are in [0, 1 - 1/k], the equations are
+With T = m S / c (see ``roar.datasets.fills.noisy_linear.imputation``), whose eigenvalues are in [0, 1 - 1/k], the
+equations are
 x = T x + kept pixels. Steps x += tau (T x + kept - x), with 1/tau the roots of a Chebyshev polynomial over [1/k, 1],
 reduce the error best of all without a single dot product, and with little bookkeeping. k, the condition number, is
 foretold from the mask. The last step has tau = 1: how much it changes tells whether an image is solved.
@@ -37,7 +38,8 @@ class Row:
         self.n, self.H, self.W = size
         self.line = self.W + 1
         margin = self.line + 1
-        self.flat = scratch(f"row of {name}, {self.H}x{self.W}", (self.n * (self.H + 1) * self.line + 2 * margin,), like)
+        length = self.n * (self.H + 1) * self.line + 2 * margin
+        self.flat = scratch(f"row of {name}, {self.H}x{self.W}", (length,), like)
         self.middle = self.flat[margin:-margin]
         self.planes = self.middle.view(self.n, -1)
         self.pixels = self.middle.view(self.n, self.H + 1, self.line)[:, :self.H, :self.W]
