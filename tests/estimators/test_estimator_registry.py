@@ -117,7 +117,7 @@ def test_a_new_revision_is_another_ranking(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_names_order_and_keys_are_those_of_every_store_that_is_there() -> None:
-    """A hash over what determines the ranking of every name, under two settings, as it was before names were objects."""
+    """A hash over what determines the ranking of every name under two settings, as it was before."""
     other = EstimatorSettings(samples=3, noise=0.2, ig_steps=5, baseline="mean", unit="channel", target="label")
     found = [ESTIMATORS.find(name).identity(settings) for settings in (EstimatorSettings(), other)
              for name in [*ESTIMATORS.names(), "oracle-noisy(0.2)", "random-blurred(vargrad)"]]
