@@ -210,8 +210,8 @@ class Surrogate(Estimator):
 
     def check_source(self, source: Any, splits: Sequence[str]) -> None:
         if "train" not in source.splits:
-            raise UsageError(f"'{self.name}' has the spectrum of a training split's rankings, and '{source.name}' has a "
-                             "test split alone; leave it out, or take a source with both.")
+            raise UsageError(f"'{self.name}' has the spectrum of a training split's rankings, and '{source.name}' has "
+                             "a test split alone; leave it out, or take a source with both.")
 
     def rank(self, task: Task) -> RankedImages:
         spectrum = checked_spectrum(task.batch.inputs, self, task.planes, task.pictures.shape)
