@@ -40,11 +40,10 @@ def check(
         source = open_source(settings.name, root=settings.root, limit_train=settings.limit_train,
                              limit_test=settings.limit_test, image_size=settings.image_size, seed=experiment.seed)
         estimator.check_source(source, ())
-        batch, explained = _batch(estimator, source, experiment.seed, IMAGES), _explained(experiment, source)
+        batch, (explained, trained) = _batch(estimator, source, experiment.seed, IMAGES), _explained(experiment, source)
         found = examine(estimator, batch, explained, experiment.estimators)
-    model = experiment.model[0]
-    tell(f"{estimator.name}: {len(batch)} test images of {source.name}, {model.name} "
-          f"{'not trained' if model.weights is None else f'with the weights {model.weights}'}")
+    tell(f"{estimator.name}: {len(batch)} test images of {source.name}, {experiment.model[0].name} "
+         f"{'trained' if trained else 'not trained'}")
     for note in found.notes:
         tell(f"note   {note}")
     for rule in found.rules:
@@ -104,25 +103,31 @@ def _batch(estimator: Estimator, source: Source, seed: int, most: int) -> Batch:
                  test.truth(where) if test.truth else None, inputs)
 
 
-def _explained(experiment: Experiment, source: Source) -> Explained:
-    """The first network of the experiment; what normalises is a guess, for no rule depends on it."""
+def _explained(experiment: Experiment, source: Source) -> tuple[Explained, bool]:
+    """The first network of the experiment, and whether it is trained.
+
+    What normalises its images is a guess where it is not given, for no rule depends on it.
+    """
+    from safetensors.torch import load
+
     from roar.datasets import Normalisation
     from roar.estimators import Explained
     from roar.estimators.examination import untrained
     from roar.jobs.train_model import build
-    from roar.models import load_weights
     from roar.pipeline import door
 
     settings = experiment.model[0]
-    named = door.look_up(experiment, door.Objects())
-    network = build(door.network_of(source, *named.models[0]), 0)
-    if settings.weights is None:
-        untrained(network)
+    alone = experiment.model_copy(update={"estimators": experiment.estimators.model_copy(update={"names": ()})})
+    architecture, regularizer = door.look_up(alone, door.Objects()).models[0]
+    network = door.network_of(source, architecture, regularizer)
+    body, given = build(network, 0), door.given_weights(settings, architecture, network)
+    if given is None:
+        untrained(body)
     else:
-        load_weights(network, settings.weights)
+        body.load_state_dict(load(given.read()[0]))
     normalisation = Normalisation(settings.normalise_mean or (0.5,) * source.channels,
                                   settings.normalise_std or (0.25,) * source.channels)
-    return Explained(network.eval(), normalisation, source.num_classes)
+    return Explained(body.eval(), normalisation, source.num_classes), given is not None
 
 
 def _shown(seconds: float) -> str:

@@ -23,6 +23,7 @@ from roar.estimators import ESTIMATORS, TRUTH, Oracle, RankedImages
 from roar.estimators.methods.oracle import erring
 from roar.experiment import EstimatorSettings, load_experiment
 from roar.metrics.retraining.forecast import overview
+from roar.metrics.retraining.tasks import retrain
 from roar.report.view import Results
 from roar.seeds.streams import derive, random_words
 from roar.store.shards import read_ranks
@@ -181,12 +182,12 @@ def test_the_truth_reaches_every_shard_and_models_share_its_rankings(tmp_path: P
 
 
 def test_streamed_truth_and_streamed_masks_give_the_same_bytes(tmp_path: Path) -> None:
-    retrain = {"seeds": 1, "epochs": 1, "batch_size": 20, "window": 20, "controls": ["mask-only"]}
+    once = {"seeds": 1, "epochs": 1, "batch_size": 20, "window": 20, "controls": ["mask-only"]}
     kept = []
     for name, compute in (("kept", {}), ("streamed", {"image_budget": 1e-6})):
         root = tmp_path / name
         session = pipeline.prepare(tiny(root, compute={"executor": "serial", **compute},
-                                        train={"epochs": 1, "batch_size": 20, "window": 20}, retrain=retrain))
+                                        train={"epochs": 1, "batch_size": 20, "window": 20}, retrain=once))
         retrain(session)
         assert tuple(map(str, pipeline.ranked_estimators(session))) == (
             "oracle", "oracle-inverted", "random", "oracle-noisy(0.2)", "oracle-noisy(0.5)")

@@ -32,9 +32,10 @@ PROGRAM = '''
 import json, sys
 from pathlib import Path
 from roar import pipeline
-from roar.estimators import estimator
+from roar.estimators import ESTIMATORS, estimator
 from roar.experiment import load_experiment
 from roar.metrics.retraining.tasks import retrain
+from roar.pipeline.door import Objects
 from roar.report.view import Results
 
 SCALE = {scale}
@@ -59,13 +60,14 @@ class Explainer:
 
 if __name__ == "__main__":
     executor, store, file = sys.argv[1:]
+    own = {{name: ESTIMATORS.adapted(value) for name, value in (("mine", mine), ("Explainer", Explainer))}}
     asked = load_experiment(None, {{
         "source": {{"limit_train": 40, "limit_test": 20}}, "train": {{"epochs": 1, "batch_size": 20}},
         "estimators": {{"names": [f"{{file}}:own(alpha=2)", f"vargrad({{file}}:own)", "theirs-drawn(per_image=true)",
-                                  "random"], "samples": 2, "shard_size": 15}},
+                                  "random", *own], "samples": 2, "shard_size": 15}},
         "degrade": {{"thresholds": [50]}}, "retrain": {{"seeds": 1, "epochs": 1, "batch_size": 20}},
         "compute": {{"executor": executor, "workers": 2}}, "store": store}})
-    session = pipeline.prepare(asked, estimators=[mine, Explainer])
+    session = pipeline.prepare(asked, objects=Objects(estimators=own))
     text = Path(file).read_text()
     Path(file).unlink()  # its text has been read, and no worker needs it on its disk
     try:
@@ -143,10 +145,12 @@ def test_an_edited_function_gets_another_key_and_the_tables_tell_the_two_apart(
 def test_every_stage_takes_an_estimator_of_ones_own(tmp_path: Path) -> None:
     """Sanity checks, chains of mode recursive, deletion, agreement and heat maps rank by the object they are given."""
     from roar import pipeline
+    from roar.estimators import ESTIMATORS
     from roar.estimators.methods.gradient import input_gradient
     from roar.experiment import load_experiment
     from roar.metrics import METRICS
     from roar.metrics.retraining.tasks import retrain
+    from roar.pipeline.door import Objects
     from roar.report.heatmaps import strips
     from roar.report.view import Results
 
@@ -155,9 +159,11 @@ def test_every_stage_takes_an_estimator_of_ones_own(tmp_path: Path) -> None:
 
     session = pipeline.prepare(load_experiment(None, {
         "source": {"limit_train": 40, "limit_test": 20}, "train": {"epochs": 1, "batch_size": 20},
-        "estimators": {"names": ["gradient", "random"]}, "degrade": {"thresholds": [50], "modes": ["recursive"]},
+        "estimators": {"names": ["gradient", "random", "mine"]},
+        "degrade": {"thresholds": [50], "modes": ["recursive"]},
         "retrain": {"seeds": 1, "epochs": 1, "batch_size": 20, "controls": ["random-blurred"]}, "sanity": {"steps": 1},
-        "compute": {"executor": "serial"}, "store": str(tmp_path / "store")}), estimators=[mine])
+        "compute": {"executor": "serial"}, "store": str(tmp_path / "store")}),
+        objects=Objects(estimators={"mine": ESTIMATORS.adapted(mine)}))
     retrain(session)
     rows = Results(session.store).results().set_index("estimator")
     assert rows.loc["mine", "accuracy"] == rows.loc["gradient", "accuracy"]

@@ -91,8 +91,9 @@ class Wide(Net):
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    objects = Objects({"factory": MODELS.adapted(Wide, "factory"), "trained": MODELS.adapted(Net(10, 1), "trained")},
-                      {"tug": REGULARIZERS.adapted(pull, "tug")}, {"mist": FILLS.adapted(haze, "mist")})
+    objects = Objects(
+        models={"factory": MODELS.adapted(Wide, "factory"), "trained": MODELS.adapted(Net(10, 1), "trained")},
+        regularizers={"tug": REGULARIZERS.adapted(pull, "tug")}, fills={"mist": FILLS.adapted(haze, "mist")})
     rows = []
     for executor in ("serial", "ray"):
         session = prepare(load_experiment(None, {

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roar.cli.flags import split_words
 from roar.errors import UnknownNameError, UsageError
+from roar.options import split_words
 from roar.plugins import Foreign
 from roar.registry import Registry, Spelling, parameters, parse, split
 
