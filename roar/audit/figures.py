@@ -69,8 +69,9 @@ def _panel(axes: Axes, part: pd.DataFrame, metrics: list[str], sources: list[str
         color = _COLOR if every else _GRAY
         widths = [(rows["tau"] - rows["boot_low"]).clip(lower=0), (rows["boot_high"] - rows["tau"]).clip(lower=0)]
         said = [f"{row['metric']}, {source}: {row['tau']:.2f}" for row in rows.to_dict("records")]
-        axes.errorbar(rows["tau"], places, xerr=widths, fmt=_MARKERS[k % len(_MARKERS)], color=color, capsize=2,
-                      markerfacecolor=color if every else PAPER, markersize=5.5 if every else 4,
-                      elinewidth=1.4 if every else 0.9, label=source, zorder=3, gid=Mark("", said, name="taus"))
+        drawn = axes.errorbar(rows["tau"], places, xerr=widths, fmt=_MARKERS[k % len(_MARKERS)], color=color, capsize=2,
+                              markerfacecolor=color if every else PAPER, markersize=5.5 if every else 4,
+                              elinewidth=1.4 if every else 0.9, label=source, zorder=3)
+        drawn.lines[0].set_gid(Mark("", said, name="taus"))  # of the points, not of the ends of their intervals
     axes.set_ylim(len(metrics) - 0.5, -0.5)
     axes.set_xlim(-1.08, 1.08)
