@@ -42,6 +42,35 @@ seeds = 4
 epochs = 20
 batch_size = 20
 """
+OWN = """
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+
+def own(network, images, targets):
+    return images.detach().abs()
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(num_classes))
+        self.body(torch.zeros(1, in_channels, 8, 8))
+
+    def forward(self, images):
+        return self.body(images)
+
+
+def load():
+    digits = load_digits()
+    images = (digits.images * 15).astype("uint8")[:, None]
+    return (images[:900], digits.target[:900]), (images[900:], digits.target[900:])
+
+
+def gray(images, removed, context):
+    return torch.full_like(images, 128)
+"""
 # Ray's own test cluster leaves its log files open.
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"),
               pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
@@ -133,11 +162,12 @@ def clients_server(address: str) -> psutil.Process:
 @pytest.mark.timeout(600)
 def test_a_program_outside_the_cluster_drives_it_although_its_server_dies_at_its_start(
         cluster: Any, tmp_path: Path) -> None:
-    small = ("--estimator", "random,own.py:own", "--threshold", "50", "--seeds", "1", "--epochs", "2")
+    small = ("--estimator", "random,own.py:own", "--model", "own.py:Net", "--source", "own.py:load", "--fill",
+             "own.py:gray", "--threshold", "50", "--seeds", "1", "--epochs", "2")
     far, here = tmp_path / "far", tmp_path / "here"
     for folder in (far, here):
         folder.mkdir()
-        (folder / "own.py").write_text("def own(network, images, targets):\n    return images.detach().abs()\n")
+        (folder / "own.py").write_text(OWN)
     with run(far, "--address", f"ray://127.0.0.1:{CLIENT_PORT}", *small) as process:
         clients_server(cluster.address).kill()
         output = process.communicate(timeout=300)[0]
@@ -148,6 +178,8 @@ def test_a_program_outside_the_cluster_drives_it_although_its_server_dies_at_its
     found, expected = (Results(open_store(str(folder / "roar-store"))).results().drop(columns="train_seconds")
                        for folder in (far, here))
     assert set(found["estimator"]) == {"reference", "random", "own"}
+    assert set(found["model"]) == {"Net"}
+    assert set(found["fill"]) == {"none", "gray"}
     pd.testing.assert_frame_equal(found, expected)
 
 
