@@ -21,8 +21,8 @@ from roar.errors import ModelError, RoarError, UsageError
 from roar.models.architecture import Architecture
 from roar.models.layers import without_inplace
 from roar.models.weights import in_single_precision
-from roar.plugins import Foreign, LiveObject, foreign
-from roar.plugins.calling import code_of, display_name, on_one_line, taken
+from roar.plugins import Foreign, LiveObject, described, foreign
+from roar.plugins.calling import code_of, display_name, taken
 
 ARGUMENTS = ("num_classes", "in_channels", "image_size", "dropout")
 
@@ -63,8 +63,9 @@ class Factory:
             raise
         except Exception as error:  # code that is not roar's may raise anything
             shown = ", ".join(f"{key}={value}" for key, value in given.items())
-            raise ModelError(f"'{self.foreign.spelling}' makes no network of ({shown}): {on_one_line(error)}; correct "
-                             "it or give other parameters in brackets.") from error
+            reason = described(error, self.foreign.file)
+            raise ModelError(f"'{self.foreign.spelling}' makes no network of ({shown}): {reason}; correct it or give "
+                             "other parameters in brackets.") from error
         if not isinstance(network, nn.Module):
             raise ModelError(f"'{self.foreign.spelling}' must make an nn.Module and made a {type(network).__name__}; "
                              "return the network.")

@@ -19,7 +19,7 @@ from roar.estimators import ESTIMATORS, Estimator, distinct
 from roar.experiment import MASK_ONLY, RECURSIVE, Experiment, ModelSettings
 from roar.jobs.network import Network
 from roar.pipeline.plan import Given
-from roar.plugins.calling import on_one_line
+from roar.plugins import described
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -200,7 +200,7 @@ def _check_logits(body: nn.Module, images: Tensor, network: Network) -> None:
         raise ModelError(f"'{network.name}' does not fit. {error}") from None if isinstance(error, RoarError) else error
     except Exception as error:  # code that is not roar's may raise anything
         shape = "x".join(map(str, network.image))
-        raise ModelError(f"'{network.name}' fails for an image of {shape} ({on_one_line(error)}); correct it or choose "
+        raise ModelError(f"'{network.name}' fails for an image of {shape} ({described(error)}); correct it or choose "
                          "another network or [source] image_size.") from error
     if logits.shape[1] != network.num_classes:
         raise ModelError(f"'{network.name}' gives {logits.shape[1]} logits and the source has {network.num_classes} "

@@ -1,10 +1,9 @@
-"""What every kind of foreign object needs at the door: its display name, the arguments it takes, its errors."""
+"""What every kind of foreign object needs at the door: its display name, the arguments it takes."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from roar.errors import UsageError
@@ -66,14 +65,3 @@ def taken(function: Any, spelling: str, positional: int, offered: Iterable[str],
         raise UsageError(f"'{spelling}' takes ({names}) and is called with {given or 'nothing'} besides what stands in "
                          f"brackets ({error}); change its arguments or write {spelling}(name=value).") from None
     return chosen
-
-
-def on_one_line(error: BaseException) -> str:
-    """An error of foreign code for a sentence: its type, its text, and the line that raised it."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    if trace is None:
-        return text
-    return f"{text}, at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"

@@ -86,7 +86,7 @@ def test_draws_that_only_some_images_need() -> None:
      r"returns images as it gets them, uint8 \[.*\], and 'lambda' returned float32 \["),
     (lambda images, removed, context: images[:, :1], r"returned uint8 \[.*1, 6, 6\]; round, clamp"),
     (lambda images, removed, context: images.numpy(), "returned ndarray"),
-    (lambda images, removed, context: images[99], "fails: IndexError: .*, at test_foreign_fills.py:"),
+    (lambda images, removed, context: images[99], "'lambda' fails: IndexError: .*; correct its function"),
 ])
 def test_what_it_returns_is_checked(function: Any, says: str) -> None:
     with pytest.raises(UsageError, match=says) as raised:

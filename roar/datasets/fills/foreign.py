@@ -11,8 +11,8 @@ from torch import Tensor
 
 from roar.datasets.fills.base import Fill, FillContext
 from roar.errors import RoarError, UsageError
-from roar.plugins import Foreign
-from roar.plugins.calling import code_of, display_name, on_one_line, taken
+from roar.plugins import Foreign, described
+from roar.plugins.calling import code_of, display_name, taken
 from roar.seeds.streams import derive
 
 
@@ -81,7 +81,8 @@ class ForeignFill:
         except (RoarError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # code that is not roar's may raise anything
-            raise UsageError(f"The fill '{self.name}' fails: {on_one_line(error)}; correct its function.") from error
+            raise UsageError(f"The fill '{self.name}' fails: {described(error, self.foreign.file)}; correct its "
+                             "function.") from error
         if not isinstance(answer, Tensor) or answer.shape != images.shape or answer.dtype != torch.uint8:
             given = f"{str(answer.dtype).removeprefix('torch.')} {list(answer.shape)}" if isinstance(
                 answer, Tensor) else type(answer).__name__

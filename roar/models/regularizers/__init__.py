@@ -20,8 +20,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from roar.errors import ExperimentError, RoarError, TrainingError, UnknownNameError, UsageError
-from roar.plugins import Foreign
-from roar.plugins.calling import code_of, display_name, named, on_one_line, taken
+from roar.plugins import Foreign, described
+from roar.plugins.calling import code_of, display_name, named, taken
 from roar.registry import Registry, split
 from roar.registry import parse as spelled
 
@@ -96,8 +96,8 @@ class Term:
         except (RoarError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # code that is not roar's may raise anything
-            raise TrainingError(f"The regularizer '{self.name}' fails: {on_one_line(error)}; correct its function."
-                                ) from error
+            raise TrainingError(f"The regularizer '{self.name}' fails: {described(error, self.foreign.file)}; "
+                                "correct its function.") from error
         if not isinstance(found, torch.Tensor) or found.ndim or not found.requires_grad:
             what = f"shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else f"a {type(found).__name__}"
             raise TrainingError(f"A regularizer returns the loss, a scalar tensor with a gradient, and '{self.name}' "
