@@ -11,9 +11,10 @@ import typer
 
 from roar.cli.check import check
 from roar.cli.flags import experiment_options, whole_numbers
-from roar.cli.printing import complain, finish, silence, tell, tell_bytes
+from roar.cli.listing import listing
+from roar.cli.printing import complain, finish, print_rows, silence, tell, tell_bytes
 from roar.cli.upkeep import clean, merge, verify
-from roar.errors import RoarError, UnknownNameError, UsageError, shown
+from roar.errors import RoarError, UnknownNameError, UsageError
 from roar.experiment import Experiment
 from roar.metrics import METRICS, Metric
 from roar.options import split_words
@@ -21,7 +22,6 @@ from roar.options import split_words
 if TYPE_CHECKING:
     from roar.metrics.retraining.forecast import Forecast
     from roar.pipeline import Session
-    from roar.registry import Registry
 
 app = typer.Typer(
     name="roar", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -29,7 +29,6 @@ app = typer.Typer(
          "the top t percent, retrain from scratch, and see how far accuracy falls.",
     epilog="With no source named and no roar.toml, everything works on scikit-learn's digits.",
 )
-listing = typer.Typer(no_args_is_help=True, help="What can be named: estimators, sources, models.")
 app.add_typer(listing, name="list")
 
 
@@ -281,84 +280,6 @@ def audit(
     tell("\n".join([*written.findings, *written.files]))
 
 
-@listing.command("estimators")
-def list_estimators(
-    plugin: Annotated[str | None, typer.Option("--plugin", metavar="FILE.py", help="What a file of your own defines; "
-                                               "this executes it.")] = None,
-) -> None:
-    """Every estimator: its family, and the paper it comes from; and what installed packages offer, not imported."""
-    from roar.cli.check import installed_estimators, listed_estimators, plugin_estimators
-
-    if plugin is not None:
-        print_rows(["estimator", "parameters", "description"], plugin_estimators(plugin))
-        return
-    from roar.estimators import ESTIMATORS
-
-    print_rows(["name", "short names", "family", "paper", "year"], [*listed_estimators(), *installed_estimators()])
-    for name, members in ESTIMATORS.groups.items():
-        tell(f"Group {name}: {', '.join(members())}")
-
-
-@listing.command("sources")
-def list_sources() -> None:
-    """Every source of images and how it is spelled; besides, `FILE.py:function` and `package.module:function`."""
-    from roar.datasets import SOURCES, source_kinds
-
-    print_rows(["source", "images"], [
-        *([kind.spelling, kind.description] for kind in source_kinds()),
-        *([point.name, f"{point.value} of {point.dist.name} {point.dist.version}" if point.dist else point.value]
-          for point in SOURCES.installed().values())])
-
-
-@listing.command("models")
-def list_models(
-    verbose: Annotated[bool, typer.Option("--verbose", help="Also where the regulariser `dropout` acts.")] = False,
-) -> None:
-    """Every network; besides, `timm/NAME` stands for any of timm's."""
-    from roar.models import MODELS, model_kinds
-
-    print_rows(["model", "parameters", "description", *(["dropout"] if verbose else [])],
-                [*([kind.name, f"{kind.parameters:,}", kind.description, *([kind.dropout] if verbose else [])]
-                   for kind in model_kinds()),
-                 *([name, "", origin, *([""] if verbose else [])] for name, origin in _installed(MODELS))])
-
-
-@listing.command("metrics")
-def list_metrics() -> None:
-    """Every metric: its command, its paper, and the tables that it gives."""
-    rows = [[metric.name, f"roar {metric.command}", metric.paper.authors, str(metric.paper.year),
-             ", ".join(table.name for table in metric.tables) or "results, curves, leaderboard, ..."]
-            for metric in METRICS.all()]
-    rows += [[name, f"roar measure {name}", f"installed: {point.value}", "", ""]
-             for name, point in METRICS.installed().items()]
-    print_rows(["metric", "command", "paper", "year", "tables"], rows)
-
-
-@listing.command("regularizers")
-def list_regularizers() -> None:
-    """Every regularizer and its formula; `+` combines them."""
-    from roar.models.regularizers import REGULARIZERS, kinds
-
-    print_rows(["regularizer", "what it does", "paper"],
-                [*([kind.spelling, kind.formula, kind.paper] for kind in kinds().values()),
-                 *([name, origin, ""] for name, origin in _installed(REGULARIZERS))])
-
-
-@listing.command("fills")
-def list_fills() -> None:
-    """Everything that may replace a pixel."""
-    from roar.datasets.fills.registry import FILLS, fill_kinds
-
-    print_rows(["fill", "what replaces a pixel"],
-                [*([kind.name, kind.description] for kind in fill_kinds()), *map(list, _installed(FILLS))])
-
-
-def _installed(registry: Registry[Any]) -> list[tuple[str, str]]:
-    """What other packages offer, by name, and where it comes from; nothing is imported."""
-    return [(name, f"{point.value}, from {point.dist.name} {point.dist.version}" if point.dist else point.value)
-            for name, point in sorted(registry.installed().items())]
-
-
 def _session(experiment: Experiment) -> Session:
     from roar import pipeline
     from roar.progress.terminal import Terminal
@@ -423,19 +344,3 @@ def _print_comparison(store: Any) -> None:
 
     written = write_comparison(store)
     tell("\n".join([*written.findings, *written.files]))
-
-
-def print_rows(columns: list[str], rows: list[list[str]]) -> None:
-    if not sys.stdout.isatty():
-        tell("\n".join("\t".join(row) for row in [columns, *rows]))
-        return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, box=box.SIMPLE_HEAD, padding=0)
-    for row in rows:
-        table.add_row(*(Text(shown(cell)) for cell in row))
-    Console().print(table)
-

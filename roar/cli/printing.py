@@ -61,3 +61,18 @@ def _said(write: Callable[[], object]) -> None:
         reason = getattr(error, "strerror", None) or str(error)
         raise FailureError(f"The results cannot be printed ({reason}); what is finished is kept in the store: give the "
                            "command again with another place for its output.") from None
+
+
+def print_rows(columns: list[str], rows: list[list[str]]) -> None:
+    if not sys.stdout.isatty():
+        tell("\n".join("\t".join(row) for row in [columns, *rows]))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=0)
+    for row in rows:
+        table.add_row(*(Text(shown(cell)) for cell in row))
+    Console().print(table)

@@ -26,6 +26,7 @@ from roar.datasets.statistics import normalisation
 from roar.errors import AnalysisError, ExperimentError
 from roar.experiment import EstimatorSettings, Experiment, load_experiment, portable, to_toml
 from roar.metrics.agreement.tasks import agreement as measure_agreement
+from roar.metrics.sanity import METRIC
 from roar.metrics.sanity.figures import sanity_curves
 from roar.metrics.sanity.frames import COLUMNS as OWN
 from roar.metrics.sanity.settings import SanitySettings
@@ -133,7 +134,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> pipeline.Session:
 def test_every_step_and_kind_has_its_rows(session: pipeline.Session) -> None:
     frame = Results(session.store).sanity()
     assert dict(frame.dtypes.astype(str)) == OWN
-    assert set(OWN) <= set(COLUMNS)
+    assert set(OWN) <= {*COLUMNS, *METRIC.tables[0].columns}
     assert set(frame["estimator"]) == {"gradient", "smoothgrad", "guided-backprop", "integrated-gradients"}
     counts = frame.groupby(["kind", "measure"]).size().to_dict()
     assert counts == {("cascading", "spearman"): 16, ("cascading", "iou"): 32, ("independent", "spearman"): 16,

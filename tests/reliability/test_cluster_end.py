@@ -60,6 +60,6 @@ def test_a_daemon_that_dies_is_one_sentence(name: str, tmp_path: Path) -> None:
     daemon.kill()
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 1
-    assert said.splitlines()[-1] == (f"Error: The {name} of this program's Ray cluster died; what is finished is kept, "
-                                     "and the same command goes on from there.")
+    assert said.splitlines()[-1] == (f"Error: The {name} of this program's Ray cluster died; what is finished is kept. "
+                                     "Run the same command to resume.")
     assert "Traceback" not in said

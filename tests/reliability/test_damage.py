@@ -121,7 +121,7 @@ def read(store: Path, path: str) -> None:
     folder, _, name = path.rpartition("/")
     if path.startswith("rankings/"):
         read_ranks(opened, folder)
-    elif path.startswith(("models/", "degraded/", "deletion/")):
+    elif path.startswith(("models/", "degraded/", "metrics/")):
         manifest = opened.manifest(folder)
         if manifest is not None and name != MANIFEST:
             opened.read_file(folder, name)

@@ -117,7 +117,7 @@ def test_ctrl_c_in_code_made_from_a_string_has_the_same_status(tmp_path: Path) -
     ended = subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path, capture_output=True, text=True,
                            preexec_fn=heeding_ctrl_c)
     assert ended.returncode == 130, ended.stderr
-    assert ended.stderr == "\nInterrupted; what is finished is kept, and the same command goes on from there.\n"
+    assert ended.stderr == "\nInterrupted; what is finished is kept. Run the same command to resume.\n"
 
 
 def heeding_ctrl_c() -> None:
@@ -140,6 +140,6 @@ def test_whoever_asks_a_run_to_end_reads_one_sentence(executor: str, number: sig
         process.send_signal(number)
         said = process.communicate(timeout=60)[1]
     assert process.returncode == 128 + number, said
-    assert said.endswith("\nInterrupted; what is finished is kept, and the same command goes on from there.\n")
+    assert said.endswith("\nInterrupted; what is finished is kept. Run the same command to resume.\n")
     assert "SIGTERM" not in said and "Traceback" not in said
     assert not waste(open_store(str(tmp_path / "roar-store")))

@@ -72,8 +72,8 @@ def watched() -> Iterator[None]:
     except BaseException:
         if died:
             _forget()
-            raise FailureError(f"The {died[0]} of this program's Ray cluster died; what is finished is kept, and the "
-                               "same command goes on from there.") from None
+            raise FailureError(f"The {died[0]} of this program's Ray cluster died; what is finished is kept. Run "
+                               "the same command to resume.") from None
         raise
 
 

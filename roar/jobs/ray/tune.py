@@ -152,8 +152,8 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except RayError as error:
-        raise FailureError(f"The Ray cluster failed ({str(error).strip().splitlines()[0]}); what is finished is kept, "
-                           "and the same command goes on from there.") from None
+        raise FailureError(f"The Ray cluster failed ({str(error).strip().splitlines()[0]}); what is finished is kept. "
+                           "Run the same command to resume.") from None
 
 
 class _Trial(tune.Trainable):  # type: ignore[misc]
