@@ -14,7 +14,7 @@ from time import perf_counter
 
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
 from analysis_results import TWENTY, synthetic_results
 

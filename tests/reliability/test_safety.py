@@ -27,7 +27,8 @@ def test_what_reads_a_store_does_not_know_the_door_of_code() -> None:
         assert "roar.plugins" not in path.read_text(encoding="utf-8"), path
 
 
-@pytest.mark.parametrize("path", sorted(set(PACKAGE.rglob("*.py")) - {CODE}), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize("path", sorted(set(PACKAGE.rglob("*.py")) - {CODE}),
+                         ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_no_module_can_load_a_pickle(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -12,12 +12,10 @@ from roar.analysis.page import Section, fill, rows_of
 NETWORK = ["source", "model", "regularizer"]
 
 
-def section(frames: Mapping[str, pd.DataFrame]) -> Section | None:
-    """The hits of every network's estimators, best first, beside chance; none where nothing was measured."""
+def section(frames: Mapping[str, pd.DataFrame]) -> Section:
+    """The hits of every network's estimators, best first, beside chance."""
     hits = rows_of(frames, "pointing-game")
-    if hits is None:
-        return None
-    networks = [{"title": panel_title(dict(zip(NETWORK, map(str, values), strict=True))),
+    networks = [] if hits is None else [{"title": panel_title(dict(zip(NETWORK, map(str, values), strict=True))),
                  "rows": part.to_dict("records")} for values, part in hits.groupby(NETWORK, sort=False)]
     return Section("pointing-game", "Is the top pixel informative?", "Top pixel",
                    fill(__package__, "page.html.j2", networks=networks))
