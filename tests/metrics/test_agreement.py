@@ -213,7 +213,7 @@ def test_the_store_knows_the_artefacts(session: pipeline.Session, tmp_path: Path
     other = open_store(str(tmp_path / "other"))
     assert merge(other, store).artefacts >= 3
     pd.testing.assert_frame_equal(Results(other).ranking_agreement(), Results(store).ranking_agreement())
-    assert read_status(store).models == 2
+    assert read_status(store).artefacts["models"] == (2, 0)
 
 
 def test_one_ranking_has_nothing_to_agree_with(tmp_path: Path) -> None:
