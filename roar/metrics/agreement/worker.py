@@ -17,7 +17,6 @@ from roar.store.shards import RankFolder, RankReader
 
 PAIRS = "pairs.parquet"
 IMAGES = "images.parquet"
-ACROSS = ("estimators", "seeds")
 
 
 @dataclass(frozen=True)

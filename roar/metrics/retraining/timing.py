@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,14 +18,6 @@ from roar.recipes import Recipe
 
 _STEPS = 4
 _IMAGES = 8
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds on this machine's device, with the threads at hand."""
-
-    per_step: float  # of a retraining: one batch forward, backward and applied
-    per_image: float  # of ranking: every estimator asked for, one image
 
 
 def time_steps(network: Network, recipe: Recipe, device: str) -> float:

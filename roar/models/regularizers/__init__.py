@@ -186,11 +186,6 @@ class Regularizer:
     def group_lasso(self) -> float:
         return self.value("group-lasso")
 
-    @property
-    def changes_steps(self) -> bool:
-        """Whether a step of the training differs from the plain one of a recipe."""
-        return bool(self.terms or set(self.parts) - {RECIPE, NONE, SMOOTHING})
-
     def over(self, recipe: Recipe) -> Recipe:
         """The recipe with its weight decay and label smoothing as this regularizer wants them."""
         changes: dict[str, float] = {} if RECIPE in self.parts else {"weight_decay": 0.0, "label_smoothing": 0.0}
