@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from roar.datasets import Normalisation, Source, channel_mean, normalisation, open_source
+from roar.datasets import Normalization, Source, channel_mean, normalization, open_source
 from roar.datasets.degradation import degrade
 from roar.estimators import ESTIMATORS, Batch, Explained, Passes, rank_images
 from roar.experiment import EstimatorSettings
@@ -80,7 +80,7 @@ class Protocol:
             part = getattr(self.source, split)
             self.images[split] = torch.from_numpy(part.images).to(self.device)
             self.labels[split] = torch.from_numpy(part.labels).to(self.device)
-        self.normalisation: Normalisation = normalisation(self.source.train.images)
+        self.normalization: Normalization = normalization(self.source.train.images)
         self.mean = channel_mean(self.source.train.images)
         self.done = read_results(self.out)
         self.slowest = 0.0  # seconds that a network took in this slice
@@ -130,7 +130,7 @@ def main() -> None:
         run(protocol)
     except TimeIsUp:
         say("the time of this slice is up")
-    summarise(protocol)
+    summarize(protocol)
 
 
 def same_settings(protocol: Protocol) -> None:
@@ -170,9 +170,9 @@ def retrain(protocol: Protocol, cell: Cell, images: dict[str, Tensor]) -> None:
     protocol.need(1.5 * protocol.slowest)
     started = time.monotonic()
     network = protocol.build(derive(ROOT_SEED, "initial weights", cell.seed))
-    log = train(network, images["train"], protocol.labels["train"], protocol.recipe, protocol.normalisation,
+    log = train(network, images["train"], protocol.labels["train"], protocol.recipe, protocol.normalization,
                 derive(ROOT_SEED, "training", cell.seed))
-    found = evaluate(network, images["test"], protocol.labels["test"], protocol.normalisation)
+    found = evaluate(network, images["test"], protocol.labels["test"], protocol.normalization)
     seconds = time.monotonic() - started
     protocol.slowest = max(protocol.slowest, seconds)
     protocol.done[cell] = found.accuracy
@@ -191,10 +191,10 @@ def explained(protocol: Protocol) -> nn.Module:
     if path.exists():
         load_weights(network, path)
         return network
-    train(network, protocol.images["train"], protocol.labels["train"], protocol.recipe, protocol.normalisation,
+    train(network, protocol.images["train"], protocol.labels["train"], protocol.recipe, protocol.normalization,
           derive(ROOT_SEED, "explained training", 0))
     write(path, weights_bytes(network.state_dict()))
-    found = evaluate(network, protocol.images["test"], protocol.labels["test"], protocol.normalisation)
+    found = evaluate(network, protocol.images["test"], protocol.labels["test"], protocol.normalization)
     say(f"the explained network is right in {100 * found.accuracy:.2f} %")
     return network
 
@@ -214,7 +214,7 @@ def rank(protocol: Protocol, names: list[str], split: str) -> Iterator[tuple[str
             found = rank_images(
                 ESTIMATORS.resolve(names),
                 Batch(protocol.images[split][here], part.labels[here], part.indices[here], split, ROOT_SEED),
-                Explained(network, protocol.normalisation, protocol.source.num_classes, protocol.mean), settings,
+                Explained(network, protocol.normalization, protocol.source.num_classes, protocol.mean), settings,
                 Passes(protocol.device))
             for name, path in paths.items():
                 temporary = path.with_suffix(".part.npy")
@@ -233,7 +233,7 @@ def degraded_images(protocol: Protocol, split: str, ranks: np.ndarray, threshold
     return degrade(protocol.images[split], torch.from_numpy(ranks).to(protocol.device), threshold, "roar", fill)
 
 
-def summarise(protocol: Protocol) -> None:
+def summarize(protocol: Protocol) -> None:
     """What is done, and the mean accuracy of every finished cell."""
     cells = protocol.cells()
     accuracies: dict[tuple[str, float], list[float]] = {}

@@ -4,8 +4,8 @@
 
 All solve the same equations for the same images and masks: half of the pixels are replaced, scattered at random, in
 grains of about a pixel as by gradients, or in clusters as by smooth maps. The batched side adds noise and rounds as
-well; spsolve uses one core, and gets its matrix in two ways: as the code published with the paper fills it, neighbour
-by neighbour in a list of lists, and assembled by array operations, the fastest way found. Given are images per second
+well; spsolve uses one core, and gets its matrix in two ways: as the code published with the paper fills it, neighbor
+by neighbor in a list of lists, and assembled by array operations, the fastest way found. Given are images per second
 and, against each, their ratio and that of the CPU time of all cores, which other load on the machine moves less; the
 largest difference in 8-bit units; at the end the memory that the process came to use.
 """

@@ -31,14 +31,14 @@ from torch import Tensor, nn
 
 from roar import models
 from roar.datasets import open_source
-from roar.datasets.statistics import Normalisation
+from roar.datasets.statistics import Normalization
 from roar.estimators import ESTIMATORS, Batch, Explained, Passes, rank_images
 from roar.estimators.ranks import rank_scores
 from roar.experiment import EstimatorSettings
 from roar.store.shards import shard_bytes
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-NORMALISATION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+NORMALISATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SETTINGS = EstimatorSettings()
 J, STEPS = SETTINGS.samples, SETTINGS.ig_steps
 EIGHTEEN = [estimator for estimator in ESTIMATORS.resolve(["paper"]) if estimator.explains]

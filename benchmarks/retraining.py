@@ -29,7 +29,7 @@ import straightforward
 import torch
 import torch.nn.functional as F
 
-from roar.datasets import Source, channel_mean, normalisation, open_source
+from roar.datasets import Source, channel_mean, normalization, open_source
 from roar.datasets.degradation import degrade
 from roar.jobs.training.loop import make_optimizer, plan, train
 from roar.jobs.training.packing import evaluate_packed, pack_size, train_packed
@@ -119,7 +119,7 @@ def overhead(task: Task, rounds: int = 5) -> dict[str, Any]:
     torch.set_num_threads(1)
     source = opened(task.source, task.limits)
     images, labels = torch.from_numpy(source.train.images), torch.from_numpy(source.train.labels)
-    own, recipe = normalisation(source.train.images), read_recipe(task.recipe, epochs=4)
+    own, recipe = normalization(source.train.images), read_recipe(task.recipe, epochs=4)
     size, _, total = plan(recipe, len(images))
 
     def loop() -> None:
@@ -173,7 +173,7 @@ def retrained(tasks: list[Task]) -> tuple[float, list[float]]:
     started = time.process_time()
     first = tasks[0]
     source, recipe = opened(first.source, first.limits), read_recipe(first.recipe)
-    own, labels = normalisation(source.train.images), torch.from_numpy(source.train.labels)
+    own, labels = normalization(source.train.images), torch.from_numpy(source.train.labels)
     networks = [build(task) for task in tasks]
     train_packed(networks, [degraded(task, "train") for task in tasks], labels, recipe, own,
                  [task.seed for task in tasks])
@@ -207,7 +207,7 @@ def scripted(tasks: list[Task], **changes: Any) -> Run:
     run = Run(0.0, 0.0, torch.get_num_threads(), {})
     for task in tasks:
         source, recipe = opened(task.source, task.limits), read_recipe(task.recipe, **changes)
-        own, fill = normalisation(source.train.images), channel_mean(source.train.images)
+        own, fill = normalization(source.train.images), channel_mean(source.train.images)
         sets = {}
         for split, padding in (("train", recipe.padding if "crop" in recipe.augmentation else 0), ("test", 0)):
             part = getattr(source, split)

@@ -23,7 +23,7 @@ from roar.jobs.executor import run
 from roar.jobs.stage import Desk, Outcome, Product, Shared, Stage, Task
 from roar.metrics.retraining.tasks import retrain
 from roar.report.files import write_report
-from roar.store.artefacts import key_of
+from roar.store.artifacts import key_of
 from roar.store.compaction import compact
 from roar.store.requests import Plan, write_plan
 from roar.store.results import result_file

@@ -1,7 +1,7 @@
 """ROAR's retraining as one would write it at first: plain PyTorch and torchvision, one network after another.
 
-Every image is degraded, augmented and normalised when the data loader asks for it. Network, initial weights,
-epochs, batch size, optimiser and schedule are those of roar's recipe; torch uses all the cores. It has nothing
+Every image is degraded, augmented and normalized when the data loader asks for it. Network, initial weights,
+epochs, batch size, optimizer and schedule are those of roar's recipe; torch uses all the cores. It has nothing
 of roar in it: `benchmarks/retraining.py` gives it the data.
 """
 
@@ -24,7 +24,7 @@ class DegradedImages(Dataset[tuple[Tensor, int]]):
         ranks: ``[N, H * W]``, 0 is the most important pixel.
         threshold: percent of the pixels that are replaced.
         fill: uint8 ``[C]``.
-        transform: from an array ``[H, W, C]`` to a normalised tensor.
+        transform: from an array ``[H, W, C]`` to a normalized tensor.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, ranks: np.ndarray, threshold: float,

@@ -58,14 +58,14 @@ def main() -> None:
 
 
 def write_set(folder: Path, counts: dict[str, int], row_group: int) -> None:
-    """Noise on ten colours, so that a network learns something and no codec packs it."""
+    """Noise on ten colors, so that a network learns something and no codec packs it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from PIL import Image
 
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
-    colours = generator.integers(64, 192, (CLASSES, 3))
+    colors = generator.integers(64, 192, (CLASSES, 3))
     names = [str(label) for label in range(CLASSES)]
     features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": names}}
     schema = pa.schema([("image", pa.struct([("bytes", pa.binary())])), ("label", pa.int64())],
@@ -78,7 +78,7 @@ def write_set(folder: Path, counts: dict[str, int], row_group: int) -> None:
                 for label in labels:
                     noise = generator.integers(-64, 64, (SIZE, SIZE, 3))
                     buffer = io.BytesIO()
-                    picture = Image.fromarray((colours[label] + noise).clip(0, 255).astype(np.uint8))
+                    picture = Image.fromarray((colors[label] + noise).clip(0, 255).astype(np.uint8))
                     picture.save(buffer, "PNG", compress_level=1)
                     pictures.append({"bytes": buffer.getvalue()})
                 file.write_table(pa.table({"image": pictures, "label": labels}, schema))
@@ -88,7 +88,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """Peak memory of ranking and retraining, above the peak of a training that needs no images."""
     import torch
 
-    from roar.datasets import Normalisation
+    from roar.datasets import Normalization
     from roar.jobs.streaming import ceiling
     from roar.jobs.training.loop import train
     from roar.models import create
@@ -99,7 +99,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     one_image, steps = torch.zeros(1, 3, SIZE, SIZE, dtype=torch.uint8), 30  # until the heap grows no more
     train(create("simplecnn", CLASSES, 3, SIZE), one_image.expand(steps * arguments.batch_size, -1, -1, -1),
           torch.zeros(steps * arguments.batch_size, dtype=torch.int64),
-          Recipe(epochs=1, batch_size=arguments.batch_size), Normalisation((0.5,) * 3, (0.5,) * 3), seed=0)
+          Recipe(epochs=1, batch_size=arguments.batch_size), Normalization((0.5,) * 3, (0.5,) * 3), seed=0)
     baseline = peak()
     restart_peak()
     started = time.perf_counter()

@@ -10,7 +10,7 @@
         EstimatorError            an estimator broke its contract or gave scores that cannot be ranked
         TrainingError             a training diverged or ran out of memory
         StoreError                the store cannot be read or written
-          DamagedArtefactError    an artefact's bytes are not those its manifest promises
+          DamagedArtifactError    an artifact's bytes are not those its manifest promises
         AnalysisError             the results at hand do not allow the table or figure asked for
 """
 
@@ -108,8 +108,8 @@ class StoreError(FailureError):
     """The store cannot be read or written."""
 
 
-class DamagedArtefactError(StoreError):
-    """An artefact's bytes are not those its manifest promises."""
+class DamagedArtifactError(StoreError):
+    """An artifact's bytes are not those its manifest promises."""
 
 
 class AnalysisError(FailureError):

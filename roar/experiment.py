@@ -65,20 +65,20 @@ class SourceSettings(Settings):
     limit_test: Annotated[Count | None, Flag(
         "--limit-test", "Use this many test images, every class in proportion.")] = None
     image_size: Annotated[Annotated[int, Field(ge=4, le=4096)] | None, Flag(
-        "--image-size", "Resize and centre-crop images to this many pixels.")] = None
+        "--image-size", "Resize and center-crop images to this many pixels.")] = None
 
 
 class ModelSettings(Settings):
     """``[[model]]``: a network to be explained."""
 
     name: Annotated[str, Flag("--model", "Architecture; see `roar list models`.")] = "simplecnn"
-    regularizer: Annotated[str, Flag("--regularizer", "Its regulariser: none, l2(1e-5)+dropout(.3), ...")] = "recipe"
+    regularizer: Annotated[str, Flag("--regularizer", "Its regularizer: none, l2(1e-5)+dropout(.3), ...")] = "recipe"
     weights: Annotated[str | None, Flag(
         "--weights", "A safetensors file: explain a network that is already trained.")] = None
-    normalise_mean: Annotated[tuple[float, ...] | None, Flag(
-        "--normalise-mean", "Channel means that the weights expect, e.g. .485,.456,.406.")] = None
-    normalise_std: Annotated[tuple[Annotated[float, Field(gt=0)], ...] | None, Flag(
-        "--normalise-std", "Channel standard deviations that the weights expect.")] = None
+    normalize_mean: Annotated[tuple[float, ...] | None, Flag(
+        "--normalize-mean", "Channel means that the weights expect, e.g. .485,.456,.406.")] = None
+    normalize_std: Annotated[tuple[Annotated[float, Field(gt=0)], ...] | None, Flag(
+        "--normalize-std", "Channel standard deviations that the weights expect.")] = None
     seed: Annotated[Seed, Flag("--model-seed", "Seed of the network to be explained.")] = 0
     seeds: Annotated[int, Field(ge=1, le=1_000), Flag(
         "--model-seeds", "Explain as many networks of each kind, with successive seeds.")] = 1
@@ -166,7 +166,7 @@ class RetrainSettings(WithRecipe):
 
     model: Annotated[str, Flag(
         "--retrain-model", "Architecture that is retrained; default: the explained one's.")] = "same"
-    regularizer: Annotated[str, Flag("--retrain-regularizer", "Regulariser of a --retrain-model.")] = "recipe"
+    regularizer: Annotated[str, Flag("--retrain-regularizer", "Regularizer of a --retrain-model.")] = "recipe"
     seeds: Annotated[int, Field(ge=1, le=10_000), Flag("--seeds", "Trainings per cell.")] = 5
     variant: Annotated[Variant, Flag(
         "--variant", "scratch; or fine-tune, head-only: the explained network is trained further.")] = "scratch"

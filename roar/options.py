@@ -14,7 +14,7 @@ from roar.recipes import Recipe
 from roar.registry import split
 from roar.settings import Flag, flags, section_type, value_type
 
-_NUMBERS = ("thresholds", "normalise_mean", "normalise_std")  # the lists of numbers
+_NUMBERS = ("thresholds", "normalize_mean", "normalize_std")  # the lists of numbers
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def check_estimator(estimator: Any, *, network: nn.Module | None = None, images:
         UsageError: it is no estimator.
         EstimatorError: it breaks a rule; the sentence says which.
     """
-    from roar.datasets.statistics import normalisation
+    from roar.datasets.statistics import normalization
 
     if isinstance(estimator, str):
         estimator = ESTIMATORS.find(estimator)
@@ -46,7 +46,7 @@ def check_estimator(estimator: Any, *, network: nn.Module | None = None, images:
         network = untrained(create("simplecnn", 10, images.shape[1], images.shape[2], 0))
     count = len(images)
     found = examine(estimator, Batch(images, np.zeros(count, np.int64), np.arange(count), "test"),
-                    Explained(network, normalisation(images)), EstimatorSettings())
+                    Explained(network, normalization(images)), EstimatorSettings())
     if found.broken is not None:
         raise EstimatorError(found.broken)
 

@@ -13,7 +13,7 @@
     ranks         the order, its uncertainty, critical differences
     stability     the same order at other thresholds, in the other mode, for other models?
     leaderboard   all of it in one row per estimator
-    regularizers  does a regulariser make a network easier to explain?
+    regularizers  does a regularizer make a network easier to explain?
     tables        tables for a terminal or a pipe
     frames        every table by name, what its columns mean, file formats
     gallery       degraded images

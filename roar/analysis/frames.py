@@ -39,9 +39,9 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
 }
 
 COLUMNS: dict[str, str] = {
-    "source": "the labelled images",
+    "source": "the labeled images",
     "model": "the network that is explained",
-    "regularizer": "its regulariser",
+    "regularizer": "its regularizer",
     "retrainer": "the architecture that is trained on degraded images",
     "estimator": "what ranked the pixels; `reference` is the cell at threshold 0 that all share",
     "mode": "what is replaced: `roar`: the most important pixels; `kar`: the least; `recursive`: the most, found anew",
@@ -89,8 +89,8 @@ COLUMNS: dict[str, str] = {
     "by_chance": "the mean that two independent random rankings have",
     "tied_share": "share of pixels that tie with another of their image and fall by lot, in [0, 1]",
     "other_tied_share": "the same of the other ranking",
-    "folder": "of the artefact in the store",
-    "sanity": "whether the estimator notices a randomised network: `notices`, `does not notice weights` (or labels, or "
+    "folder": "of the artifact in the store",
+    "sanity": "whether the estimator notices a randomized network: `notices`, `does not notice weights` (or labels, or "
               "both), `undecided`, `not checked`",
     "remark": "what a metric remarks of the estimator, shown below its name",
     "where": "what they have in common",

@@ -8,7 +8,7 @@ import numpy as np
 
 from roar.errors import AnalysisError
 
-CLIP = 99.0  # percentile of |score| at which the colours end
+CLIP = 99.0  # percentile of |score| at which the colors end
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class HeatStrip:
         return tuple(self.columns[0].scores)
 
     def scale(self, estimator: str) -> tuple[float, float]:
-        """The scores at which an estimator's colours begin and end, one scale for all networks.
+        """The scores at which an estimator's colors begin and end, one scale for all networks.
 
         The end is the 99th percentile of |score| over all of them, so that one hot pixel does not turn the rest
         pale; the beginning is 0, or minus the end where scores are signed.

@@ -1,7 +1,7 @@
-"""Does a regulariser make a network easier to explain? Areas per regulariser, and its effect on them.
+"""Does a regularizer make a network easier to explain? Areas per regularizer, and its effect on them.
 
 The *area* of an estimator against a control is its mean advantage over t in accuracy points, positive where the
-estimator finds what the control does not. A regulariser's *effect* is its area minus that of ``none``, paired.
+estimator finds what the control does not. A regularizer's *effect* is its area minus that of ``none``, paired.
 
 What is sampled decides what an interval says. Where several networks of a kind are explained (``seeds`` of a
 ``[[model]]``), each gives one number, the mean over its retrainings, and the interval speaks of networks of that
@@ -74,13 +74,13 @@ class Comparison:
 
 
 def compare_regularizers(results: pd.DataFrame, baseline: str = NONE) -> Comparison:
-    """Every regulariser's areas, and their difference from the baseline's.
+    """Every regularizer's areas, and their difference from the baseline's.
 
     Holm's correction is over all areas against one control, and over all effects on the areas against one control.
 
     Args:
         results: one row per job; the controls of a protocol may stand at any of its models.
-        baseline: the regulariser that the others are held against.
+        baseline: the regularizer that the others are held against.
 
     Raises:
         AnalysisError: no estimator stands beside a control.

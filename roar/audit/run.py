@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from roar.analysis.names import knows_no_model
-from roar.errors import DamagedArtefactError, FailureError
+from roar.errors import DamagedArtifactError, FailureError
 from roar.experiment import RECURSIVE, Experiment, Mode
 from roar.metrics.deletion.frames import read_deletion_images
 from roar.metrics.deletion.tasks import delete
@@ -18,7 +18,7 @@ from roar.metrics.retraining.tasks import retrain
 from roar.pipeline.ranking import rank
 from roar.pipeline.session import Session, prepare
 from roar.progress import Reporter
-from roar.store.artefacts import key_of
+from roar.store.artifacts import key_of
 from roar.store.results import read_results
 from roar.store.sealed import read_sealed, seal
 from roar.store.shards import read_ranks
@@ -198,7 +198,7 @@ def _first_cost(store: Store, key: str, spent: float) -> float:
     """What was measured when there was still something to do; later it is only read."""
     try:
         known = read_sealed(store.files, COSTS)["seconds"] if store.files.exists(COSTS) else {}
-    except DamagedArtefactError:
+    except DamagedArtifactError:
         known = {}
     if key not in known:
         known[key] = spent

@@ -106,11 +106,11 @@ def _batch(estimator: Estimator, source: Source, seed: int, most: int) -> Batch:
 def _explained(experiment: Experiment, source: Source) -> tuple[Explained, bool]:
     """The first network of the experiment, and whether it is trained.
 
-    What normalises its images is a guess where it is not given, for no rule depends on it.
+    What normalizes its images is a guess where it is not given, for no rule depends on it.
     """
     from safetensors.torch import load
 
-    from roar.datasets import Normalisation
+    from roar.datasets import Normalization
     from roar.estimators import Explained
     from roar.estimators.examination import untrained
     from roar.jobs.train_model import build
@@ -125,9 +125,9 @@ def _explained(experiment: Experiment, source: Source) -> tuple[Explained, bool]
         untrained(body)
     else:
         body.load_state_dict(load(given.read()[0]))
-    normalisation = Normalisation(settings.normalise_mean or (0.5,) * source.channels,
-                                  settings.normalise_std or (0.25,) * source.channels)
-    return Explained(body.eval(), normalisation, source.num_classes), given is not None
+    normalization = Normalization(settings.normalize_mean or (0.5,) * source.channels,
+                                  settings.normalize_std or (0.25,) * source.channels)
+    return Explained(body.eval(), normalization, source.num_classes), given is not None
 
 
 def _shown(seconds: float) -> str:

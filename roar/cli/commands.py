@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roar.cli.check import check
-from roar.cli.flags import experiment_options, whole_numbers
+from roar.cli.flags import american, experiment_options, whole_numbers
 from roar.cli.listing import listing
 from roar.cli.printing import complain, finish, print_rows, silence, tell, tell_bytes
 from roar.cli.upkeep import clean, merge, verify
@@ -36,7 +36,7 @@ def main() -> None:
     """Run the command line; one sentence on an error, status 2 for usage and 1 for failure."""
     try:
         try:
-            app()
+            app([american(word) for word in sys.argv[1:]])
         except SystemExit:
             finish()
             raise
@@ -167,7 +167,7 @@ def report(
     kind: Annotated[str, typer.Option("--format", help="csv, json, latex, markdown, parquet or text.")] = "text",
     against: Annotated[str | None, typer.Option("--against", help="paper: lay the results beside the paper's.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Write the report again whenever a result comes in.")] = False,
-    regularizers: Annotated[bool, typer.Option("--compare-regularizers", help="Which regulariser makes a network "
+    regularizers: Annotated[bool, typer.Option("--compare-regularizers", help="Which regularizer makes a network "
                                                "easier to explain.")] = False,
 ) -> None:
     """Tables, figures and a page from what is in the store."""
@@ -207,11 +207,11 @@ def serve(
 @experiment_options()
 def status(
     experiment: Experiment,
-    why: Annotated[str | None, typer.Option("--why", metavar="KEY", help="What determines one training or artefact, by "
+    why: Annotated[str | None, typer.Option("--why", metavar="KEY", help="What determines one training or artifact, by "
                                             "its key, by how that begins, or by its folder.")] = None,
 ) -> None:
     """What is done, running, failed and missing."""
-    from roar.store.catalogue import why as explained
+    from roar.store.catalog import why as explained
     from roar.store.status import read_status
     from roar.store.store import open_store
 

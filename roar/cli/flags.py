@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import signal
 import threading
 from collections import namedtuple
@@ -148,3 +149,9 @@ def _found(file: Path, overrides: dict[str, Any]) -> Experiment:
         complain(f"Ignored in {file}, which was found and not named: {'; '.join(ignored)}. Look at the file and "
                  f"give --config {file} to have it run code or join a cluster.")
     return load_experiment(file, overrides, tables)
+
+
+def american(word: str) -> str:
+    """A flag in the one spelling that there is; ``--normalise-mean`` is accepted as ``--normalize-mean``."""
+    flag, equals, value = word.partition("=")
+    return re.sub("(normal|regular)is", r"\1iz", flag) + equals + value if flag.startswith("--") else word

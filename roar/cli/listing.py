@@ -47,7 +47,7 @@ def list_sources() -> None:
 
 @listing.command("models")
 def list_models(
-    verbose: Annotated[bool, typer.Option("--verbose", help="Also where the regulariser `dropout` acts.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also where the regularizer `dropout` acts.")] = False,
 ) -> None:
     """Every network; besides, `timm/NAME` stands for any of timm's."""
     from roar.models import MODELS, model_kinds

@@ -27,7 +27,7 @@ def verify(
     """Read every byte of the store: is it what was written, and is everything there that was asked for?"""
     from roar.metrics.repair import put_aside, remake
     from roar.progress.terminal import Terminal
-    from roar.store.artefacts import LOST
+    from roar.store.artifacts import LOST
     from roar.store.claims import running
     from roar.store.integrity import damages, missing, unknown
     from roar.store.location import open_files
@@ -52,12 +52,12 @@ def verify(
         tell("`roar verify --repair` puts aside what is damaged and makes it again.")
         sys.exit(1)
     lost = missing(store)
-    _print([f"missing: {folder}" for plan in lost for folder in plan.artefacts])
+    _print([f"missing: {folder}" for plan in lost for folder in plan.artifacts])
     _print([f"missing: training {key} {' '.join(map(str, plan.plan.jobs[key]))}" for plan in lost for key in plan.jobs])
     _print([f"left alone: {path} is no file of a store" for path in unknown(store.files)])
     at_work = f"; {running(store.files)} tasks are being worked on" if running(store.files) else ""
     tell(f"{store.location}: {len(store.files.list('')):,} files, {len(found)} damaged, "
-          f"{sum(len(plan.artefacts) + len(plan.jobs) for plan in lost):,} missing{at_work}")
+          f"{sum(len(plan.artifacts) + len(plan.jobs) for plan in lost):,} missing{at_work}")
     if found or lost or gone:
         sys.exit(1)
 
@@ -67,19 +67,19 @@ def merge(
     experiment: Experiment,
     other: Annotated[str, typer.Argument(metavar="OTHER_STORE", help="Path or URL of the store to bring in.")],
 ) -> None:
-    """Bring the finished artefacts and results of another store into this one."""
+    """Bring the finished artifacts and results of another store into this one."""
     from roar.store.merge import merge as bring_in
     from roar.store.store import open_store
 
     done = bring_in(open_store(experiment.store), open_store(other))
-    tell(f"{experiment.store}: {done.artefacts} artefacts and {done.results} results came from {other}; "
+    tell(f"{experiment.store}: {done.artifacts} artifacts and {done.results} results came from {other}; "
           f"{done.here} were here already")
 
 
 @experiment_options()
 def clean(
     experiment: Experiment,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Finished artefacts or trainings to "
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Finished artifacts or trainings to "
                                                       "remove too: keys, or folders in the store.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
@@ -102,7 +102,7 @@ def clean(
             remove_waste(store.files, found)
             count += remove(store, entries)
     tell(f"{store.location}: {count} files {'removed' if yes else 'would be removed'}"
-          + (f", and {len(entries)} artefacts and trainings that are named" if entries and not yes else ""))
+          + (f", and {len(entries)} artifacts and trainings that are named" if entries and not yes else ""))
 
 
 def _print(lines: list[str]) -> None:

@@ -89,7 +89,7 @@ def degrade(images: Tensor, ranks: Tensor, threshold: float, mode: str, fill: Te
         raise SourceError(f"Ranks are integers, not {ranks.dtype}; rank the scores first.")
     if isinstance(fill, Tensor):
         if fill.shape != (C,) or fill.dtype != torch.uint8:
-            raise SourceError(f"A fill colour is uint8 [{C}], one value per channel, not {fill.dtype} "
+            raise SourceError(f"A fill color is uint8 [{C}], one value per channel, not {fill.dtype} "
                               f"{list(fill.shape)}; take the channel mean of the same source.")
         context = FillContext(fill)
         fill = Fill("mean", "", mean)

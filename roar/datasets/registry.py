@@ -151,7 +151,7 @@ def open_source(name: Any, *, root: str | Path | None = None, limit_train: int |
         root: where downloads go; default ``$XDG_CACHE_HOME/roar``, else ``~/.cache/roar``.
         limit_train: take this many training images, each class in proportion; more than there are: all.
         limit_test: the same for test images.
-        image_size: scale the shorter side to this many pixels and crop the centre; default: as they are.
+        image_size: scale the shorter side to this many pixels and crop the center; default: as they are.
         seed: the root seed; it decides which images limits take.
         on_progress: called with the images that a pass over a split has read and with all of them.
 
@@ -168,7 +168,7 @@ def open_source(name: Any, *, root: str | Path | None = None, limit_train: int |
     whole = kind.open(argument, request if on_progress is None else replace(request, on_progress=on_progress))
     spelled = name if isinstance(name, str) else kind.name
     if whole.train is None:
-        whole.notes.append(f"'{spelled}' has a test split alone; fill and normalisation are computed from it.")
+        whole.notes.append(f"'{spelled}' has a test split alone; fill and normalization are computed from it.")
     return limited(whole, spelled, (limit_train, limit_test), seed)
 
 

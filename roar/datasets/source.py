@@ -1,4 +1,4 @@
-"""What a source is: labelled images in a training and a test split, with limits and a fingerprint.
+"""What a source is: labeled images in a training and a test split, with limits and a fingerprint.
 
 Opening a source (:mod:`roar.datasets.registry`) reads labels and what tells two sources apart; images are decoded
 when they are asked for.
@@ -72,7 +72,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A labelled image data set.
+    """A labeled image data set.
 
     Attributes:
         name: as the user spelled it.
@@ -105,7 +105,7 @@ class Source:
 
     @property
     def statistics_split(self) -> Split:
-        """The split that fill and normalisation are computed from: train, or test where it is alone."""
+        """The split that fill and normalization are computed from: train, or test where it is alone."""
         return self.train if len(self.train) else self.test
 
 
@@ -119,7 +119,7 @@ class Request:
 
     Attributes:
         root: the folder of downloads; ``None``: ``~/.cache/roar``.
-        image_size: pixels that the shorter side is scaled to, before the centre is cropped; ``None``: as images are.
+        image_size: pixels that the shorter side is scaled to, before the center is cropped; ``None``: as images are.
         seed: the root seed.
         on_progress: called with the images that a pass over a split has read and with all of them.
     """

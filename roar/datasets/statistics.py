@@ -17,7 +17,7 @@ CHUNK_VALUES = 2**20
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """Mean and standard deviation of every channel, of values in [0, 1]."""
 
     mean: tuple[float, ...]
@@ -53,10 +53,10 @@ def mean_of(histogram: np.ndarray) -> np.ndarray:
     return np.array(means, dtype=np.uint8)
 
 
-def normalisation(images: np.ndarray) -> Normalisation:
+def normalization(images: np.ndarray) -> Normalization:
     """The mean and the (population) standard deviation of every channel, of values in [0, 1].
 
-    A channel that is constant gets a standard deviation of 1, so that it normalises to 0.
+    A channel that is constant gets a standard deviation of 1, so that it normalizes to 0.
 
     Args:
         images: uint8 ``[N, C, H, W]``, the training split.
@@ -64,15 +64,15 @@ def normalisation(images: np.ndarray) -> Normalisation:
     Raises:
         SourceError: there is no pixel.
     """
-    return normalisation_of(histogram(images))
+    return normalization_of(histogram(images))
 
 
-def normalisation_of(histogram: np.ndarray) -> Normalisation:
-    """As ``normalisation``, from the images' histogram."""
+def normalization_of(histogram: np.ndarray) -> Normalization:
+    """As ``normalization``, from the images' histogram."""
     moments = _moments(histogram)
     means = tuple(total / (255 * count) for count, total, _ in moments)
     stds = tuple(sqrt(count * squares - total**2) / (255 * count) or 1.0 for count, total, squares in moments)
-    return Normalisation(means, stds)
+    return Normalization(means, stds)
 
 
 def histogram(images: np.ndarray) -> np.ndarray:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 NO_TARGET = -1  # what explains no network explains no class
 
 
-class Normalisation(Protocol):
-    """What ``roar.datasets.statistics.Normalisation`` offers."""
+class Normalization(Protocol):
+    """What ``roar.datasets.statistics.Normalization`` offers."""
 
     def apply(self, images: Tensor) -> Tensor: ...
 
@@ -57,14 +57,14 @@ class Explained:
     """A network that is explained, and how it sees images.
 
     Attributes:
-        network: gives logits ``[N, K]`` from normalised images; left as it is found.
+        network: gives logits ``[N, K]`` from normalized images; left as it is found.
         num_classes: of the source; ``None``: labels show it.
         channel_mean: mean color of the training split in 8-bit units, ``[C]``: the reference image ``mean`` of
-            integrated gradients; ``None``: the normalisation's mean.
+            integrated gradients; ``None``: the normalization's mean.
     """
 
     network: nn.Module
-    normalisation: Normalisation
+    normalization: Normalization
     num_classes: int | None = None
     channel_mean: np.ndarray | None = None
 
@@ -155,9 +155,9 @@ class Task:
         return derive(self.root_seed, "ties", self.split) if lots is None else lots
 
     def images(self, block: slice) -> Tensor:
-        """Normalised images, float32 ``[B, C, H, W]``."""
+        """Normalized images, float32 ``[B, C, H, W]``."""
         assert self.explained is not None
-        return self.explained.normalisation.apply(self.pictures[block])
+        return self.explained.normalization.apply(self.pictures[block])
 
     def points(self, block: slice) -> Points:
         """The images themselves, to be explained together."""
@@ -170,7 +170,7 @@ class Points:
     """Where a network is explained in one call: images, or copies of them with noise.
 
     Attributes:
-        images: normalised, float32 ``[B, C, H, W]``; targets: int64 ``[B]``; indices: int64 ``[B]``.
+        images: normalized, float32 ``[B, C, H, W]``; targets: int64 ``[B]``; indices: int64 ``[B]``.
         copies: the number of each one's copy, from 0 on; ``None``: the images themselves.
     """
 
@@ -194,7 +194,7 @@ class Points:
 
 
 def reference_image(task: Task) -> Tensor:
-    """x' of integrated gradients, normalised, ``[C, 1, 1]``: black, the mean color, or zero once normalised."""
+    """x' of integrated gradients, normalized, ``[C, 1, 1]``: black, the mean color, or zero once normalized."""
     import torch
 
     assert task.explained is not None
@@ -203,4 +203,4 @@ def reference_image(task: Task) -> Tensor:
         return torch.zeros((channels, 1, 1), device=task.pictures.device)
     color = np.zeros(channels) if task.settings.baseline == "black" else np.asarray(mean)
     picture = torch.as_tensor(color, dtype=torch.uint8, device=task.pictures.device).view(1, channels, 1, 1)
-    return task.explained.normalisation.apply(picture)[0]
+    return task.explained.normalization.apply(picture)[0]

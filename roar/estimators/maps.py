@@ -36,7 +36,7 @@ def maps(estimators: Sequence[Estimator], batch: Batch, explained: Explained, se
 
     pictures = torch.as_tensor(batch.images)
     with untouched(explained.network, "roar"), torch.no_grad():
-        probabilities = explained.network(explained.normalisation.apply(pictures)).softmax(1)
+        probabilities = explained.network(explained.normalization.apply(pictures)).softmax(1)
     labels = torch.from_numpy(np.asarray(batch.labels, dtype=np.int64))
     targets = labels if settings.target == "label" else probabilities.argmax(1)
     task = Task(pictures, np.asarray(batch.indices, dtype=np.int64), batch, settings, explained, targets, len(pictures))

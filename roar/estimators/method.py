@@ -14,7 +14,7 @@ from roar.experiment import EstimatorSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    # (network, normalised images [B, C, H, W], targets [B], *, parameters) -> attributions [B, C or 1, H, W]
+    # (network, normalized images [B, C, H, W], targets [B], *, parameters) -> attributions [B, C or 1, H, W]
     Attribute = Callable[..., Tensor]
 
 ROWS = "rows"  # the one parameter of a method that changes its speed and not its output

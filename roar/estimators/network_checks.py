@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def checked_logits(network: nn.Module, images: Tensor) -> Tensor:
-    """The logits ``[B, K]`` of normalised images ``[B, C, H, W]``.
+    """The logits ``[B, K]`` of normalized images ``[B, C, H, W]``.
 
     Raises:
         ModelError: the network cannot take such images, or gives something else than finite logits.
@@ -34,7 +34,7 @@ def checked_logits(network: nn.Module, images: Tensor) -> Tensor:
                          f"gave {given}; wrap it so that it returns its logits alone.")
     if not bool(torch.isfinite(logits).all()):
         raise ModelError("The network's logits are not all finite; its weights are broken or do not fit the "
-                         "normalisation.")
+                         "normalization.")
     return logits
 
 

@@ -1,6 +1,6 @@
 """The way from a network and images to ranks, for all estimators asked for at once.
 
-    images --normalise--> x --family: g, mean and variance of g(x + e_j)--> attributions of each member
+    images --normalize--> x --family: g, mean and variance of g(x + e_j)--> attributions of each member
            --unit--> scores [B, P] --ranks.rank_scores--> ranks [B, P]
 """
 

@@ -23,7 +23,7 @@ def rows_that_fit(network: nn.Module, image: Tensor, memory_budget: float | None
     """Images per pass within a budget of memory, at least one.
 
     Args:
-        image: one normalised image ``[1, C, H, W]`` on its device.
+        image: one normalized image ``[1, C, H, W]`` on its device.
         memory_budget: GB that the activations of a pass may take; ``None``: half of what is free on a GPU, and
             on a CPU no bound for a single image.
 

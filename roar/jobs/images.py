@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from roar.datasets import Normalisation, Source
+from roar.datasets import Normalization, Source
 from roar.jobs.stage import Shared
 from roar.jobs.streaming import Stream
 
@@ -28,10 +28,10 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Of the training split, or of a test split alone: what replaces a pixel, uint8 ``[C]``, and what normalises."""
+    """Of the training split, or of a test split alone: what replaces a pixel, uint8 ``[C]``, and what normalizes."""
 
     mean: Tensor
-    normalisation: Normalisation
+    normalization: Normalization
 
 
 def shared_images(source: Source, streamed: bool = False) -> dict[str, Callable[[], Any]]:

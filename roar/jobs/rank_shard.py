@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from roar.datasets import Normalisation
+from roar.datasets import Normalization
 from roar.estimators import TRUTH, Batch, Estimator, Explained, Passes, rank_images
 from roar.experiment import EstimatorSettings
 from roar.jobs.images import Images, Statistics, read_images, read_statistics
@@ -17,7 +17,7 @@ from roar.jobs.network import Network
 from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.streaming import part
 from roar.jobs.train_model import load_network
-from roar.store.artefacts import file_entry
+from roar.store.artifacts import file_entry
 from roar.store.shards import shard_bytes, shard_name
 
 
@@ -39,7 +39,7 @@ class RankShard:
     identities: dict[str, dict[str, Any]]
     settings: EstimatorSettings
     root_seed: int
-    normalisation: Normalisation
+    normalization: Normalization
     model: str | None = None  # the shared name of the weights; None where no network is explained
     network: Network | None = None
     memory_budget: float | None = None  # GB
@@ -109,4 +109,4 @@ class Ranker:
             return None
         if self.loaded is None or self.loaded[0] != work.model:
             self.loaded = (work.model, load_network(self.shared, work.network, work.model, self.device))
-        return Explained(self.loaded[1], work.normalisation, work.network.num_classes, self.statistics.mean.numpy())
+        return Explained(self.loaded[1], work.normalization, work.network.num_classes, self.statistics.mean.numpy())

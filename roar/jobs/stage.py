@@ -59,8 +59,8 @@ class Desk:
             self._files.write(self._path, sealed_state(self._key, data))
             self._kept, self._last = True, time.monotonic()
 
-    def artefact(self, folder: str, name: str) -> bytes:
-        """A file of a finished artefact, for what is too large to be shared with every worker.
+    def artifact(self, folder: str, name: str) -> bytes:
+        """A file of a finished artifact, for what is too large to be shared with every worker.
 
         Raises:
             StoreError: it is not there or is not what was written.

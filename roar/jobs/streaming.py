@@ -78,7 +78,7 @@ class Stream:
 
         Raises:
             SourceError: a picture cannot be read.
-            DamagedArtefactError: ranks cannot be read, or are not those of these images.
+            DamagedArtifactError: ranks cannot be read, or are not those of these images.
         """
         if out is None:
             out = torch.empty(len(positions), *self.image, dtype=torch.uint8)
@@ -116,7 +116,7 @@ def ceiling(count: int, image: int, ranks: int, window: int, shard_size: int, ro
             networks: int = 1) -> float:
     """Bytes that a worker holds at most of a split while it trains or ranks, whatever the size of the split.
 
-    Besides: the network, its optimiser and the activations of a batch; in evaluation the logits of the test split. For
+    Besides: the network, its optimizer and the activations of a batch; in evaluation the logits of the test split. For
     a family of m estimators, ranking holds m shards.
 
     Args:

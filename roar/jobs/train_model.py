@@ -11,7 +11,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from roar import models
-from roar.datasets import Normalisation
+from roar.datasets import Normalization
 from roar.errors import ModelError
 from roar.jobs.images import Images, Statistics, read_images, read_statistics
 from roar.jobs.network import Network
@@ -21,7 +21,7 @@ from roar.jobs.training.measures import calibration_error, loss_and_accuracy, sp
 from roar.jobs.training.resume import Curve, train_resumably
 from roar.recipes import Recipe
 from roar.seeds.streams import derive, random_order
-from roar.store.artefacts import artefact_files
+from roar.store.artifacts import artifact_files
 
 WEIGHTS = "weights.safetensors"
 HISTORY = "history.parquet"
@@ -39,8 +39,8 @@ class TrainModel:
     seed: int
     recipe: Recipe
     weights: str | None = None  # the shared name of weights that somebody else trained
-    normalise_mean: tuple[float, ...] | None = None
-    normalise_std: tuple[float, ...] | None = None
+    normalize_mean: tuple[float, ...] | None = None
+    normalize_std: tuple[float, ...] | None = None
     shuffled: bool = False  # trained on the training labels in another order, from which nothing can be learned
 
 
@@ -73,35 +73,35 @@ class Trainer:
     device: str
 
     def __call__(self, work: TrainModel, desk: Desk) -> Product:
-        normalisation = self._normalisation(work)
+        normalization = self._normalization(work)
         if work.weights is None:
-            network, log, on_test = self._trained(work, normalisation, desk)
+            network, log, on_test = self._trained(work, normalization, desk)
         else:
             network = load_network(self.shared, work.network, work.weights, self.device)
             log, on_test = TrainingLog(0, 0, (), (), 0.0), []
-        found = evaluate(network, self.test_images.images, self.test_images.labels, normalisation)
-        z, labels = logits(network, self.test_images.images, normalisation), self.test_images.labels
+        found = evaluate(network, self.test_images.images, self.test_images.labels, normalization)
+        z, labels = logits(network, self.test_images.images, normalization), self.test_images.labels
         facts = {
             "test_accuracy": found.accuracy, "n_test": found.n, "epochs": log.epochs,
             "test_loss": loss_and_accuracy(z, labels)[0], "calibration_error": calibration_error(z, labels),
             "sparsity": sparsity(network), "weight_norm": weight_norm(network),
             "name": work.network.name, "regularizer": work.network.regularizer, "seed": work.seed,
             "weights": models.weights_hash(network.state_dict()),
-            "normalise_mean": normalisation.mean, "normalise_std": normalisation.std,
+            "normalize_mean": normalization.mean, "normalize_std": normalization.std,
             **({"batch_parts": log.parts} if log.parts > 1 else {}),
-            **(self._fitted(network, work, normalisation) if work.shuffled else {}),
+            **(self._fitted(network, work, normalization) if work.shuffled else {}),
         }
         files = {WEIGHTS: models.weights_bytes(network.state_dict()), HISTORY: _history(log, on_test)}
-        return Product(artefact_files("model", work.folder, work.identity, files, {**facts, "device": self.device}),
+        return Product(artifact_files("model", work.folder, work.identity, files, {**facts, "device": self.device}),
                        facts)
 
-    def _trained(self, work: TrainModel, normalisation: Normalisation,
+    def _trained(self, work: TrainModel, normalization: Normalization,
                  desk: Desk) -> tuple[nn.Module, TrainingLog, list[list[float]]]:
         """The network, its log, and loss and accuracy on the test split after every epoch."""
         network = build(work.network, derive(work.root_seed, "explained initial weights", work.seed)).to(self.device)
         test = self.test_images
-        curve = Curve(lambda: loss_and_accuracy(logits(network, test.images, normalisation), test.labels))
-        log = train_resumably(network, self.train_images.images, self._labels(work), work.recipe, normalisation,
+        curve = Curve(lambda: loss_and_accuracy(logits(network, test.images, normalization), test.labels))
+        log = train_resumably(network, self.train_images.images, self._labels(work), work.recipe, normalization,
                               derive(work.root_seed, "explained training", work.seed), desk,
                               work.network.regularization, curve)
         return network, log, curve.rows
@@ -114,20 +114,20 @@ class Trainer:
         order = random_order(derive(work.root_seed, "shuffled labels", work.seed), 0, len(labels))
         return labels[torch.from_numpy(order).to(labels.device)]
 
-    def _fitted(self, network: nn.Module, work: TrainModel, normalisation: Normalisation) -> dict[str, Any]:
+    def _fitted(self, network: nn.Module, work: TrainModel, normalization: Normalization) -> dict[str, Any]:
         """How far a network fitted the shuffled labels: accuracy on the training images, not augmented, in [0, 1]."""
-        fitted = evaluate(network, self.train_images.images, self._labels(work), normalisation)
+        fitted = evaluate(network, self.train_images.images, self._labels(work), normalization)
         return {"labels": SHUFFLED, "train_accuracy": fitted.accuracy}
 
-    def _normalisation(self, work: TrainModel) -> Normalisation:
-        own = self.statistics.normalisation
-        mean, std = work.normalise_mean or own.mean, work.normalise_std or own.std
+    def _normalization(self, work: TrainModel) -> Normalization:
+        own = self.statistics.normalization
+        mean, std = work.normalize_mean or own.mean, work.normalize_std or own.std
         channels = work.network.in_channels
         for name, values in (("mean", mean), ("std", std)):
             if len(values) != channels:
-                raise ModelError(f"normalise_{name} needs one number per channel, {channels}, not {len(values)}; "
+                raise ModelError(f"normalize_{name} needs one number per channel, {channels}, not {len(values)}; "
                                  "give as many as the images have channels.")
-        return Normalisation(tuple(mean), tuple(std))
+        return Normalization(tuple(mean), tuple(std))
 
 
 def _history(log: TrainingLog, on_test: list[list[float]]) -> bytes:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
-from roar.errors import DamagedArtefactError, StoreError, UsageError
+from roar.errors import DamagedArtifactError, StoreError, UsageError
 from roar.experiment import Experiment, load_experiment
 from roar.metrics import METRICS
 from roar.pipeline import Session, degrade, prepare, rank, train
 from roar.plugins.named import code_in
-from roar.store.artefacts import LOST
+from roar.store.artifacts import LOST
 from roar.store.compaction import write_compacted
 from roar.store.files import Files
 from roar.store.integrity import Damage, identity_of, missing, whole_plans
@@ -129,7 +129,7 @@ def _restored(store: Store, path: str) -> bool:
                 _put_aside(files, path)
             files.write(path, files.read(other))
             return True
-    except DamagedArtefactError:
+    except DamagedArtifactError:
         pass
     if files.exists(path):
         _put_aside(files, path)

@@ -54,7 +54,7 @@ def every_two(rankings: Sequence[np.ndarray], thresholds: Sequence[float]) -> Si
         EstimatorError: the rankings are not of the same images and pixels.
     """
     stacked = _stacked(rankings)
-    places = _centred_places(stacked)
+    places = _centered_places(stacked)
     products = places @ places.swapaxes(1, 2)
     squares = np.diagonal(products, axis1=1, axis2=2)
     overlaps = []
@@ -163,7 +163,7 @@ def _shape(rankings: Sequence[np.ndarray]) -> tuple[int, ...]:
     return shapes[0]
 
 
-def _centred_places(ranks: np.ndarray) -> Floats:
+def _centered_places(ranks: np.ndarray) -> Floats:
     """Twice each pixel's place less the mean place, ties at the mean of theirs: whole numbers, float64."""
     pixels = ranks.shape[-1]
     if all(_is_permutation(row) for row in ranks.reshape(-1, pixels)):

@@ -2,7 +2,7 @@
 Visualization", doi:10.23915/distill.00007; the recipe of its library lucid).
 
 The image is a sum of Fourier waves whose coefficients are learned, each divided by its frequency, so that all of them
-take steps of equal energy; its colours are mixed so that they vary together as in photographs (``colour_mixing``). A
+take steps of equal energy; its colors are mixed so that they vary together as in photographs (``color_mixing``). A
 sigmoid keeps it in [0, 1]. At every step it is moved and scaled a little at random, so that what excites the unit is a
 pattern and not the exact value of some pixels.
 """
@@ -39,11 +39,11 @@ def most_exciting(network: nn.Module, layer: str, units: Sequence[int], channels
     are climbed at once and do not touch each other, for the network is in evaluation mode.
 
     Args:
-        network: of normalised images; left as it was.
+        network: of normalized images; left as it was.
         layer: one of :func:`layer_names`.
         units: channels of the layer, from 0.
-        channels: C, of the images; mean, std: what normalises them, in [0, 1] units.
-        mixing: of :func:`colour_mixing`, ``[C, C]``.
+        channels: C, of the images; mean, std: what normalizes them, in [0, 1] units.
+        mixing: of :func:`color_mixing`, ``[C, C]``.
 
     Raises:
         UnknownNameError: there is no such layer; the message names the nearest.
@@ -59,7 +59,7 @@ def most_exciting(network: nn.Module, layer: str, units: Sequence[int], channels
     generator = torch.Generator().manual_seed(seed)
     waves = START * torch.randn(1, channels, size, size // 2 + 1, 2, generator=generator)
     waves = waves.repeat(len(units), 1, 1, 1, 1).requires_grad_()  # units start from one image: differences are theirs
-    centre, spread = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
+    center, spread = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
     optimizer = torch.optim.Adam([waves], lr=RATE)
     network.eval()
     try:
@@ -67,7 +67,7 @@ def most_exciting(network: nn.Module, layer: str, units: Sequence[int], channels
             parameter.requires_grad_(False)
         for _ in range(steps):
             answers.clear()
-            network((moved(painted(waves, size, mixing), generator) - centre) / spread)
+            network((moved(painted(waves, size, mixing), generator) - center) / spread)
             excitement = _excitement(answers[0], layer, units)
             optimizer.zero_grad()
             (-excitement.sum()).backward()  # type: ignore[no-untyped-call]
@@ -113,15 +113,16 @@ def moved(images: Tensor, generator: torch.Generator) -> Tensor:
     return there
 
 
-def colour_mixing(images: Tensor) -> Tensor:
-    """``[C, C]``: turns independent colours into colours that vary together as those of ``images`` do.
+def color_mixing(images: Tensor) -> Tensor:
+    """``[C, C]``: turns independent colors into colors that vary together as those of ``images`` do.
 
-    The symmetric root of the colours' covariance, scaled so that its largest column has norm 1 (lucid's
+    The symmetric root of the colors' covariance, scaled so that its largest column has norm 1 (lucid's
     ``color_correlation_svd_sqrt`` is that of ImageNet; here it is that of the images at hand, uint8 ``[N, C, H, W]``).
     """
-    colours = images.double().div(255).movedim(1, 0).flatten(1)
-    centred = colours - colours.mean(1, keepdim=True)
-    values, vectors = torch.linalg.eigh(centred @ centred.T / max(1, centred.shape[1]) + 1e-8 * torch.eye(len(colours)))
+    colors = images.double().div(255).movedim(1, 0).flatten(1)
+    centered = colors - colors.mean(1, keepdim=True)
+    covariance = centered @ centered.T / max(1, centered.shape[1])
+    values, vectors = torch.linalg.eigh(covariance + 1e-8 * torch.eye(len(colors)))
     root: Tensor = vectors @ values.sqrt().diag() @ vectors.T
     mixing: Tensor = root / root.norm(dim=0).max()
     return mixing.float()

@@ -89,7 +89,7 @@ class HeadOnly(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[N, K]`` of normalised images ``[N, C, H, W]``."""
+        """Logits ``[N, K]`` of normalized images ``[N, C, H, W]``."""
         logits: Tensor = self.network(images)
         return logits
 

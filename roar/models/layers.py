@@ -30,7 +30,7 @@ def layers(network: nn.Module, image: Tensor) -> list[Layer]:
     example, belongs to the layer computed before it (to the first one where there is none before).
 
     Args:
-        image: any normalised image ``[1, C, H, W]``; the network computes once to show its order.
+        image: any normalized image ``[1, C, H, W]``; the network computes once to show its order.
     """
     found: list[Layer] = []
     waiting: tuple[str, ...] = ()

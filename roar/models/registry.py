@@ -1,6 +1,6 @@
 """Architectures by name, each with what builds its networks.
 
-A network maps normalised images ``[N, C, H, W]`` (float32) to logits ``[N, K]``. Its ReLUs are ``nn.ReLU``
+A network maps normalized images ``[N, C, H, W]`` (float32) to logits ``[N, K]``. Its ReLUs are ``nn.ReLU``
 modules, so that methods that change the gradient of a ReLU find every one of them.
 """
 

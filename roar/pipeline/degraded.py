@@ -12,10 +12,10 @@ import numpy as np
 from roar.datasets import Source
 from roar.pipeline.images import statistics
 from roar.pipeline.plan import safe
-from roar.pipeline.ranking import artefacts_of, rank
+from roar.pipeline.ranking import artifacts_of, rank
 from roar.pipeline.running import claimed
 from roar.pipeline.session import Session, asked_for, keep_plan
-from roar.store.artefacts import MANIFEST, file_entry, key_of, manifest_bytes
+from roar.store.artifacts import MANIFEST, file_entry, key_of, manifest_bytes
 from roar.store.shards import RankReader, rank_folder
 from roar.store.store import Store
 
@@ -40,7 +40,7 @@ def degrade(session: Session) -> list[str]:
                             "threshold": threshold}
                 folder = cell_folder(ranking.folder, mode, session.fill.name, threshold, identity)
                 cells[folder] = (ranking, identity, mode, threshold)
-    keep_plan(session, "degrade", [*artefacts_of(session, rankings), *cells])
+    keep_plan(session, "degrade", [*artifacts_of(session, rankings), *cells])
     missing = [folder for folder in cells if session.store.manifest(folder) is None]
     if missing:
         mean = statistics(session)[0]

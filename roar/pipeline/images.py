@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from roar.datasets import Normalisation
-from roar.datasets.statistics import channel_mean, histogram, mean_of, normalisation, normalisation_of
-from roar.errors import DamagedArtefactError, ExperimentError
+from roar.datasets import Normalization
+from roar.datasets.statistics import channel_mean, histogram, mean_of, normalization, normalization_of
+from roar.errors import DamagedArtifactError, ExperimentError
 from roar.pipeline.session import Session
 from roar.recipes import Recipe
 from roar.store.sealed import read_sealed, seal
@@ -96,15 +96,15 @@ def machine_memory() -> int:
         return memory
 
 
-def statistics(session: Session) -> tuple[np.ndarray, Normalisation]:
-    """The training split's channel mean in 8-bit units, uint8 ``[C]``, and what normalises; where there is a test split
+def statistics(session: Session) -> tuple[np.ndarray, Normalization]:
+    """The training split's channel mean in 8-bit units, uint8 ``[C]``, and what normalizes; where there is a test split
     alone, of that.
 
     Both follow exactly from a histogram. Where images stream it costs a pass over them, so it is kept in the store.
     """
     split = session.source.statistics_split
     if not streams(session) or split.is_decoded:
-        return channel_mean(split.images), normalisation(split.images)
+        return channel_mean(split.images), normalization(split.images)
     path = f"statistics/{session.source.label}-{session.source.fingerprint[:10]}.json"
     found = _kept(session, path)
     if found is None:
@@ -118,7 +118,7 @@ def statistics(session: Session) -> tuple[np.ndarray, Normalisation]:
         finally:
             session.reporter.end(bar)
         session.store.files.write(path, seal({"source": session.source.fingerprint, "histogram": found.tolist()}))
-    return mean_of(found), normalisation_of(found)
+    return mean_of(found), normalization_of(found)
 
 
 def _kept(session: Session, path: str) -> np.ndarray | None:
@@ -127,7 +127,7 @@ def _kept(session: Session, path: str) -> np.ndarray | None:
         return None
     try:
         kept = read_sealed(session.store.files, path)
-    except DamagedArtefactError:
+    except DamagedArtifactError:
         return None
     return np.array(kept["histogram"], np.int64) if kept.get("source") == session.source.fingerprint else None
 

@@ -3,7 +3,7 @@
     model     <- source, architecture and recipe, or the file of its weights
     ranking   <- source, the model's weights, the estimator's own settings
 
-A key further down contains the key of what it is made from, so a change upstream gives new artefacts beside the
+A key further down contains the key of what it is made from, so a change upstream gives new artifacts beside the
 old ones.
 """
 
@@ -20,7 +20,7 @@ from roar.estimators import Estimator, Surrogate
 from roar.experiment import Experiment, ModelSettings, RetrainSettings, TrainSettings
 from roar.jobs.network import Network
 from roar.recipes import Recipe
-from roar.store.artefacts import key_of
+from roar.store.artifacts import key_of
 
 SPLITS = ("train", "test")
 MOST_LETTERS = 80  # of a name in a path
@@ -47,7 +47,7 @@ class Model:
     folder: str
     network: Network
     settings: ModelSettings
-    recipe: Recipe  # with the regulariser's changes
+    recipe: Recipe  # with the regularizer's changes
     identity: dict[str, Any]
     given: Given | None = None  # weights that somebody else trained
 
@@ -103,8 +103,8 @@ def models(experiment: Experiment, source: Source, networks: Sequence[Network],
         recipe = recipe_for(experiment.train, source, network)
         identity: dict[str, Any] = {"artefact": "model", "source": source.fingerprint, "network": network.identity}
         if weights is not None:
-            identity |= {"weights": weights.sha256, "normalise_mean": settings.normalise_mean,
-                         "normalise_std": settings.normalise_std}
+            identity |= {"weights": weights.sha256, "normalize_mean": settings.normalize_mean,
+                         "normalize_std": settings.normalize_std}
         else:
             identity |= {"recipe": recipe.model_dump(), "seed": settings.seed, "root_seed": experiment.seed}
         label = network.name if settings.seed == 0 else f"{network.name}#{settings.seed}"
@@ -165,8 +165,8 @@ def ranks_model(estimator: Estimator, model: Model) -> bool:
 
 
 def seen_as(model: Model) -> dict[str, Any]:
-    """The normalisation that a model sees images through; ``None`` is that of the source."""
-    return {"normalise_mean": model.settings.normalise_mean, "normalise_std": model.settings.normalise_std}
+    """The normalization that a model sees images through; ``None`` is that of the source."""
+    return {"normalize_mean": model.settings.normalize_mean, "normalize_std": model.settings.normalize_std}
 
 
 def check_estimators(estimators: Iterable[Estimator], source: Source, models: Sequence[Model],

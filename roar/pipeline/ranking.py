@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from roar.datasets import Normalisation
-from roar.errors import DamagedArtefactError, EstimatorError, UsageError
+from roar.datasets import Normalization
+from roar.errors import DamagedArtifactError, EstimatorError, UsageError
 from roar.estimators import ESTIMATORS, Estimator
 from roar.jobs.stage import Outcome, Stage, Task
 from roar.pipeline import plan
@@ -20,7 +20,7 @@ from roar.pipeline.running import execute, running
 from roar.pipeline.session import Session, asked_for, keep_plan
 from roar.pipeline.training import train
 from roar.registry import parse
-from roar.store.artefacts import MANIFEST, file_entry, manifest_bytes
+from roar.store.artifacts import MANIFEST, file_entry, manifest_bytes
 from roar.store.local import LocalFiles
 from roar.store.requests import read_plans
 from roar.store.shards import rank_blocks, shard_name, whole_shard
@@ -48,7 +48,7 @@ def rank(session: Session, splits: Sequence[str] = SPLITS,
     splits = [split for split in splits if split in session.source.splits]
     plan.check_estimators(estimators, session.source, session.models, splits)
     rankings = rankings_of(session, estimators)
-    keep_plan(session, "rank", artefacts_of(session, rankings))
+    keep_plan(session, "rank", artifacts_of(session, rankings))
     bases = list({r.of.folder: r.of for r in rankings if r.of is not None}.values())
     first = {r.folder: r for r in [*rankings, *bases] if r.of is None}
     _make(session, list(first.values()), splits)
@@ -100,7 +100,7 @@ def rankings_of(session: Session, estimators: Sequence[Estimator]) -> list[Ranki
     return list(found.values())
 
 
-def artefacts_of(session: Session, rankings: Sequence[Ranking]) -> list[str]:
+def artifacts_of(session: Session, rankings: Sequence[Ranking]) -> list[str]:
     """The folders of the models and of their rankings."""
     every = dict.fromkeys(r.folder for ranking in rankings for r in (ranking, ranking.of) if r is not None)
     return [*(model.folder for model in session.models),
@@ -134,7 +134,7 @@ def _asked_before(session: Session) -> list[str]:
     """The spellings of estimators that are not roar's among what was asked for of the source."""
     try:
         plans = read_plans(session.store)
-    except DamagedArtefactError:  # `roar verify` speaks of it
+    except DamagedArtifactError:  # `roar verify` speaks of it
         return []
     names = [name for plan in plans if plan.fingerprint == session.source.fingerprint
              for name in plan.experiment.get("estimators", {}).get("names", [])]
@@ -191,7 +191,7 @@ def _shard_tasks(session: Session, missing: Sequence[Ranking], splits: Sequence[
                     tuple(r.by for r in wanted), split, number, start, stop,
                     {r.estimator: f"{r.folder}/{split}" for r in wanted},
                     {r.estimator: r.identity for r in wanted}, experiment.estimators, experiment.seed,
-                    model_normalisation(session, model), model.folder if model else None,
+                    model_normalization(session, model), model.folder if model else None,
                     model.network if model else None, experiment.compute.memory_budget,
                     {r.estimator: name for r in wanted if (name := _input_name(r, split)) is not None})
                 makes = tuple(f"{below}/{shard_name(number)}" for below in work.folders.values())
@@ -291,10 +291,10 @@ def weights_loader(session: Session, folder: str) -> Callable[[], bytes]:
     return lambda: session.store.read_file(folder, WEIGHTS)
 
 
-def model_normalisation(session: Session, model: Model | None) -> Normalisation:
+def model_normalization(session: Session, model: Model | None) -> Normalization:
     """What the model was trained with; controls look at the images as they are."""
     manifest = session.store.manifest(model.folder) if model else None
     if manifest is None:
         channels = session.source.channels
-        return Normalisation((0.0,) * channels, (1.0,) * channels)
-    return Normalisation(tuple(manifest["facts"]["normalise_mean"]), tuple(manifest["facts"]["normalise_std"]))
+        return Normalization((0.0,) * channels, (1.0,) * channels)
+    return Normalization(tuple(manifest["facts"]["normalize_mean"]), tuple(manifest["facts"]["normalize_std"]))

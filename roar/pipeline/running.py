@@ -120,7 +120,7 @@ def _say_who(session: Session, key: str, what: str) -> None:
 def make(session: Session, title: str, unit: str, tasks: Sequence[Task], worker: str,
          shared: Callable[[Sequence[Task]], Mapping[str, Callable[[], Any]]],
          failure: type[FailureError] = FailureError, cpus: float | None = None) -> list[str]:
-    """Make those artefacts of a stage that are missing; each task's key is the folder of its artefact.
+    """Make those artifacts of a stage that are missing; each task's key is the folder of its artifact.
 
     Args:
         unit: of the progress bar, a task's in the plural.

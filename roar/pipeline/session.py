@@ -18,7 +18,7 @@ from roar.pipeline.door import Objects
 from roar.pipeline.plan import Model
 from roar.plugins import executed_files
 from roar.progress import Bar, Reporter, Silent
-from roar.store.artefacts import key_of
+from roar.store.artifacts import key_of
 from roar.store.requests import JOB, Plan, write_plan
 from roar.store.store import Store, open_store
 
@@ -152,7 +152,7 @@ def asked_for(stage: str, *, kept: bool = True) -> Callable[
     return decorate
 
 
-def keep_plan(session: Session, stage: str, artefacts: Sequence[str] = (),
+def keep_plan(session: Session, stage: str, artifacts: Sequence[str] = (),
               rows: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> None:
     """Keep what is asked for and what it makes, so that `roar status` can tell what is missing without the source."""
     if session.stage == stage:
@@ -161,4 +161,4 @@ def keep_plan(session: Session, stage: str, artefacts: Sequence[str] = (),
         cells = {key: [row[column] for column in JOB] for key, row in rows.items()}
         source = session.source
         write_plan(session.store, Plan(stage, source.name, source.fingerprint, source.class_names, asked,
-                                       tuple(artefacts), cells))
+                                       tuple(artifacts), cells))

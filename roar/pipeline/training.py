@@ -13,7 +13,7 @@ from roar.pipeline.images import check_window, shared_images
 from roar.pipeline.plan import Given, Model
 from roar.pipeline.running import make
 from roar.pipeline.session import Session, asked_for, keep_plan
-from roar.store.artefacts import MANIFEST
+from roar.store.artifacts import MANIFEST
 
 _SMALL = 16 * 16  # pixels
 
@@ -46,7 +46,7 @@ def train_missing(session: Session, models: Sequence[Model], title: str = "train
         tasks = [Task(model.folder, TrainModel(
             model.network, model.folder, model.identity, experiment.seed, model.settings.seed,
             model.recipe, _given_name(model) if model.given else None,
-            model.settings.normalise_mean, model.settings.normalise_std, shuffled), (f"{model.folder}/{MANIFEST}",))
+            model.settings.normalize_mean, model.settings.normalize_std, shuffled), (f"{model.folder}/{MANIFEST}",))
             for model in missing]
         make(session, title, "models", tasks, "roar.jobs.train_model:open_worker",
              lambda tasks: {**shared_images(session), **_given(missing)}, ModelError, _training_threads(session))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from roar.pipeline import Session
 
-SAMPLE = 2_000  # images that the colours are taken from
+SAMPLE = 2_000  # images that the colors are taken from
 NOTE = "gradient ascent in a decorrelated Fourier basis with jitter and scaling (Olah et al. 2017)"
 
 
@@ -40,13 +40,13 @@ def activate(session: Session, layers: Sequence[str], units: Sequence[int], step
     import torch
 
     from roar.analysis.figures.units import unit_grids
-    from roar.models.activation import CLASSES, colour_mixing, first_filters, most_exciting
+    from roar.models.activation import CLASSES, color_mixing, first_filters, most_exciting
 
     train(session)
     source = session.source
     split = source.statistics_split
     images = split.decode(np.arange(min(SAMPLE, len(split))))
-    mixing = colour_mixing(torch.from_numpy(images))
+    mixing = color_mixing(torch.from_numpy(images))
     written: list[str] = []
     for name in dict.fromkeys(model.network.name for model in session.models):
         loaded = {model.title: network_of(session.store, model) for model in session.models
@@ -55,10 +55,10 @@ def activate(session: Session, layers: Sequence[str], units: Sequence[int], step
             chosen = list(range(source.num_classes)) if layer == CLASSES else list(units)
             labels = [source.class_names[u] for u in chosen] if layer == CLASSES else [str(u) for u in chosen]
             blocks = {}
-            for title, (network, normalisation) in loaded.items():
+            for title, (network, normalization) in loaded.items():
                 bar = session.reporter.begin(f"activate {title} {layer}", len(chosen), "units")
-                found = most_exciting(network, layer, chosen, source.channels, source.height, normalisation.mean,
-                                      normalisation.std, mixing, steps, derive(session.experiment.seed, "activate"))
+                found = most_exciting(network, layer, chosen, source.channels, source.height, normalization.mean,
+                                      normalization.std, mixing, steps, derive(session.experiment.seed, "activate"))
                 blocks[title] = _pictures(found)
                 bar.advance(len(chosen))
                 session.reporter.end(bar)
@@ -70,7 +70,7 @@ def activate(session: Session, layers: Sequence[str], units: Sequence[int], step
         if next(iter(filters.values())).shape[3] in (1, 3):
             written += _write(session, f"filters-{name}",
                               unit_grids(f"Filters of the first layer · {name}, {source.label}", filters,
-                                         [""] * count, "each scaled to its largest weight; grey is 0"))
+                                         [""] * count, "each scaled to its largest weight; gray is 0"))
     return written
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from roar.errors import AnalysisError, DamagedArtefactError, UnknownNameError
+from roar.errors import AnalysisError, DamagedArtifactError, UnknownNameError
 from roar.metrics import Metric, metrics_of
 from roar.registry import load
 from roar.report.gallery import read_gallery
 from roar.report.leaderboard import leaderboard_of
-from roar.store.artefacts import key_of, versions
+from roar.store.artifacts import key_of, versions
 from roar.store.requests import class_names
 from roar.store.results import finished_jobs, read_results
 from roar.store.sealed import read_sealed, seal
@@ -130,7 +130,7 @@ def _current(store: Store, made_of: str) -> tuple[str, ...]:
     """The names of a report's files where it was made of the same and lies there whole; else none."""
     try:
         told = read_sealed(store.files, CURRENT) if store.files.exists(CURRENT) else {}
-    except DamagedArtefactError:
+    except DamagedArtifactError:
         return ()
     if told.get("made_of") != made_of:
         return ()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roar.report.some_images import degraded_steps, stored_ranks
-from roar.store.artefacts import GALLERY
+from roar.store.artifacts import GALLERY
 from roar.store.sealed import is_whole_archive, sealed_archive
 from roar.store.store import Store, damaged
 
@@ -52,7 +52,7 @@ def read_gallery(store: Store) -> Gallery | None:
     """The gallery of the last run, ``None`` where there is none.
 
     Raises:
-        DamagedArtefactError: it is not what was written.
+        DamagedArtifactError: it is not what was written.
     """
     from roar.analysis.gallery import Gallery, GalleryRow
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from roar.analysis.heatmaps import Column, HeatStrip
-    from roar.datasets import Normalisation, Source
+    from roar.datasets import Normalization, Source
     from roar.estimators import Estimator
     from roar.pipeline import Session
     from roar.pipeline.plan import Model
@@ -75,15 +75,15 @@ def first_of_each_class(labels: np.ndarray) -> list[int]:
     return [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)]
 
 
-def network_of(store: Store, model: Model) -> tuple[nn.Module, Normalisation]:
-    """An explained network with its weights, in evaluation mode, and what normalises its images."""
-    from roar.datasets import Normalisation
+def network_of(store: Store, model: Model) -> tuple[nn.Module, Normalization]:
+    """An explained network with its weights, in evaluation mode, and what normalizes its images."""
+    from roar.datasets import Normalization
     from roar.jobs.train_model import WEIGHTS, load_network
 
     network = load_network(lambda folder: store.read_file(folder, WEIGHTS), model.network, model.folder, "cpu")
     manifest = store.manifest(model.folder)
     facts = manifest["facts"] if manifest else {}
-    return network, Normalisation(tuple(facts["normalise_mean"]), tuple(facts["normalise_std"]))
+    return network, Normalization(tuple(facts["normalize_mean"]), tuple(facts["normalize_std"]))
 
 
 def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
@@ -97,13 +97,13 @@ def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
     source, experiment = session.source, session.experiment
     images, labels, indices = source.test.decode(where), source.test.labels[where], source.test.indices[where]
     mean = statistics(session)[0]
-    network, normalisation = network_of(session.store, model)
+    network, normalization = network_of(session.store, model)
     shown = [estimator for estimator in session.estimators if plan.ranks_model(estimator, model)]
     inputs = {**_maps(shown, source, where), **{
         estimator.name: spectrum(session, ranking.of) for estimator in _surrogates(session)
         if (ranking := plan.ranking(experiment, source, estimator, model, weights)).of is not None}}
     found = maps(shown, Batch(images, labels, indices, "test", experiment.seed, _truth(source, where), inputs),
-                 Explained(network, normalisation, channel_mean=mean), experiment.estimators)
+                 Explained(network, normalization, channel_mean=mean), experiment.estimators)
     ranks = {estimator.name: _ranks(session, model, weights, estimator, where) for estimator in shown}
     left = {name: degraded_steps(session, where, ranks[name], thresholds) for name in ranks}
     classes = found.probabilities.argmax(1)
@@ -138,11 +138,11 @@ def _ranks(session: Session, model: Model, weights: str, estimator: Estimator, w
     ranking = plan.ranking(session.experiment, session.source, estimator, model, weights)
     if session.store.manifest(f"{ranking.folder}/test") is not None:
         return stored_ranks(session, ranking, where)
-    network, normalisation = network_of(session.store, model)
+    network, normalization = network_of(session.store, model)
     source, test, experiment = session.source, session.source.test, session.experiment
     found = rank_images(
         [estimator], Batch(test.decode(where), test.labels[where], test.indices[where], "test", experiment.seed,
                            _truth(source, where), _maps([estimator], source, where)),
-        Explained(network, normalisation, source.num_classes, statistics(session)[0]), experiment.estimators)
+        Explained(network, normalization, source.num_classes, statistics(session)[0]), experiment.estimators)
     ranks: np.ndarray = found[estimator.name].ranks
     return ranks

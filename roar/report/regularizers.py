@@ -1,4 +1,4 @@
-"""The comparison of regularisers from what is in a store: tables, a figure, and what may be said."""
+"""The comparison of regularizers from what is in a store: tables, a figure, and what may be said."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from roar.report.files import FOLDER, results_of
-from roar.store.artefacts import MANIFEST
+from roar.store.artifacts import MANIFEST
 from roar.store.store import Store
 
 if TYPE_CHECKING:

@@ -112,8 +112,8 @@ class Results:
         from html import escape
 
         state = read_status(self.store)
-        artefacts = ", ".join(f"{done} {kind}" for kind, (done, _) in state.artefacts.items())
-        counts = (f"{artefacts}; {state.done} of {state.planned} trainings done"
+        artifacts = ", ".join(f"{done} {kind}" for kind, (done, _) in state.artifacts.items())
+        counts = (f"{artifacts}; {state.done} of {state.planned} trainings done"
                   + (f", {len(state.failed)} failed" if state.failed else ""))
         try:
             board = self.leaderboard().round(1).to_html(index=False) if state.done else ""

@@ -1,4 +1,4 @@
-"""The store: where artefacts live, what their keys are made of, and when they are done.
+"""The store: where artifacts live, what their keys are made of, and when they are done.
 
     STORE/
       store.json                                                  format, identity of the store
@@ -11,7 +11,7 @@
       plans/<plan>.json, plans/copies/<plan>.json                 what was asked for
       reports/                                                    tables, figures
 
-An artefact is a folder; it is done when its manifest is there, which is written last. A name ends in a short
+An artifact is a folder; it is done when its manifest is there, which is written last. A name ends in a short
 hash of everything that determines the content, so two different things never share a path.
 """
 

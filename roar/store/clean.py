@@ -1,4 +1,4 @@
-"""Remove what nobody needs: unfinished files, orphans and, only when they are named, finished artefacts.
+"""Remove what nobody needs: unfinished files, orphans and, only when they are named, finished artifacts.
 
 An orphan is a file that no manifest lists and no plan asks for. The whole shards of an interrupted run are asked for
 by its plan, so they stay, and the next run goes on from them.
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from roar.errors import StoreError
-from roar.store.artefacts import ARTEFACTS, CHECKPOINTS, MANIFEST
-from roar.store.catalogue import Entry, select
+from roar.store.artifacts import ARTEFACTS, CHECKPOINTS, MANIFEST
+from roar.store.catalog import Entry, select
 from roar.store.claims import CLEANING, claim, is_claim, left_behind, remove_left_behind, running
 from roar.store.compaction import write_compacted
 from roar.store.files import Files
@@ -36,7 +36,7 @@ def waste(store: Store) -> list[Waste]:
 
     Raises:
         StoreError: a run is at work on the store.
-        DamagedArtefactError: plans or results are damaged.
+        DamagedArtifactError: plans or results are damaged.
     """
     refuse_while_running(store)
     files = store.files
@@ -82,7 +82,7 @@ def refuse_while_running(store: Store) -> None:
 
 
 def named(store: Store, names: Iterable[str]) -> list[Entry]:
-    """The artefacts and trainings that a person names.
+    """The artifacts and trainings that a person names.
 
     Raises:
         UsageError: nothing has one of the names.
@@ -91,7 +91,7 @@ def named(store: Store, names: Iterable[str]) -> list[Entry]:
 
 
 def remove(store: Store, entries: Iterable[Entry]) -> int:
-    """Remove artefacts, the manifest first, and the results of trainings; returns how many files that were."""
+    """Remove artifacts, the manifest first, and the results of trainings; returns how many files that were."""
     jobs, count = set(), 0
     for entry in entries:
         if not entry.folders:
@@ -121,18 +121,18 @@ def _remove_results(files: Files, jobs: set[str]) -> int:
 def _orphans(store: Store) -> Iterator[Waste]:
     plans = read_plans(store)
     folders: dict[str, list[str]] = {}
-    unknown = any(not (plan.artefacts or plan.jobs) for plan in plans)  # of a run that ended before it knew
-    asked = {folder for plan in plans for folder in plan.artefacts}
+    unknown = any(not (plan.artifacts or plan.jobs) for plan in plans)  # of a run that ended before it knew
+    asked = {folder for plan in plans for folder in plan.artifacts}
     for path in (path for kind in ARTEFACTS for path in store.files.list(kind)):
         folders.setdefault(path.rpartition("/")[0], []).append(path)
     for folder, paths in folders.items():
         manifest = store.manifest(folder)
         if manifest is not None:
             kept = {MANIFEST, *manifest["files"]}
-            yield from (Waste(path, "not part of its artefact") for path in paths
+            yield from (Waste(path, "not part of its artifact") for path in paths
                         if path.rpartition("/")[2] not in kept)
         elif folder not in asked and not unknown:
-            yield from (Waste(path, "part of an artefact that is not finished and that no plan asks for")
+            yield from (Waste(path, "part of an artifact that is not finished and that no plan asks for")
                         for path in paths)
 
 

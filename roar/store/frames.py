@@ -1,11 +1,11 @@
-"""The tables of one kind of artefact as one pandas frame."""
+"""The tables of one kind of artifact as one pandas frame."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from roar.store.artefacts import MANIFEST
+from roar.store.artifacts import MANIFEST
 from roar.store.store import Store
 from roar.store.tables import read_table
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 def finished_folders(store: Store, kind: str) -> list[str]:
-    """The folders of every finished artefact of a kind, in the order of their names."""
+    """The folders of every finished artifact of a kind, in the order of their names."""
     return sorted(path.rsplit("/", 1)[0] for path in store.files.list(kind) if path.endswith(f"/{MANIFEST}"))
 
 
 def read_frames(store: Store, kind: str, name: str, columns: Sequence[str]) -> pd.DataFrame:
-    """The rows of a Parquet file of every finished artefact, with the artefact's folder in the column ``folder``.
+    """The rows of a Parquet file of every finished artifact, with the artifact's folder in the column ``folder``.
 
     Args:
         kind: the folder that they lie in, e.g. ``deletion``.
         name: of the file.
-        columns: of the frame where there is no artefact.
+        columns: of the frame where there is no artifact.
 
     Raises:
-        DamagedArtefactError: a file is not what was written.
+        DamagedArtifactError: a file is not what was written.
     """
     import pandas as pd
 

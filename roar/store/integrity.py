@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from roar.errors import DamagedArtefactError, StoreError
-from roar.store.artefacts import ARTEFACTS, CHECKPOINTS, GALLERY, LOST, MANIFEST, is_manifest_of, is_permuted
+from roar.errors import DamagedArtifactError, StoreError
+from roar.store.artifacts import ARTEFACTS, CHECKPOINTS, GALLERY, LOST, MANIFEST, is_manifest_of, is_permuted
 from roar.store.files import Files
 from roar.store.requests import COPIES, Plan, plan_paths, read_plan
 from roar.store.requests import FOLDER as PLANS
@@ -42,13 +42,13 @@ class Missing:
     """What a plan asks for and is not there."""
 
     plan: Plan
-    artefacts: tuple[str, ...]
+    artifacts: tuple[str, ...]
     jobs: tuple[str, ...]
 
 
 def damages(store: Store) -> list[Damage]:
     """Everything in a store that is not what was written."""
-    return [*_description(store), *_plans(store), *_artefacts(store), *_results(store.files),
+    return [*_description(store), *_plans(store), *_artifacts(store), *_results(store.files),
             *_kept_beside(store.files)]
 
 
@@ -63,15 +63,15 @@ def missing(store: Store) -> list[Missing]:
     """What was asked for and is not there, plan by plan; a training that failed counts as there.
 
     Raises:
-        DamagedArtefactError: plans or results are damaged.
+        DamagedArtifactError: plans or results are damaged.
     """
     done, failed = finished_jobs(store.files)
     found = []
     for plan in whole_plans(store.files):
-        artefacts = tuple(f for f in plan.artefacts if not store.files.exists(f"{f}/{MANIFEST}"))
+        artifacts = tuple(f for f in plan.artifacts if not store.files.exists(f"{f}/{MANIFEST}"))
         jobs = tuple(key for key in plan.jobs if key not in done and key not in failed)
-        if artefacts or jobs or not (plan.artefacts or plan.jobs):  # it ended before it knew what it makes
-            found.append(Missing(plan, artefacts, jobs))
+        if artifacts or jobs or not (plan.artifacts or plan.jobs):  # it ended before it knew what it makes
+            found.append(Missing(plan, artifacts, jobs))
     return found
 
 
@@ -106,7 +106,7 @@ def _description(store: Store) -> Iterator[Damage]:
         return
     try:
         found = read_description(store)["id"]
-    except DamagedArtefactError:
+    except DamagedArtifactError:
         yield Damage(DESCRIPTION, "is not what was written", (DESCRIPTION,))
         return
     if found != identity_of(store):
@@ -122,28 +122,28 @@ def _plans(store: Store) -> Iterator[Damage]:
     for path in (*paths, *copies):
         try:
             read_plan(store.files, path, owner)
-        except DamagedArtefactError:
+        except DamagedArtifactError:
             yield Damage(path, "is not the plan that was kept there", (path,))
 
 
-def _artefacts(store: Store) -> Iterator[Damage]:
+def _artifacts(store: Store) -> Iterator[Damage]:
     paths = [path for kind in ARTEFACTS for path in store.files.list(kind)]
     there = set(paths)
     for path in paths:
         folder, _, name = path.rpartition("/")
         if name == MANIFEST:
-            yield from _artefact(store.files, folder, there)
+            yield from _artifact(store.files, folder, there)
 
 
-def _artefact(files: Files, folder: str, there: set[str]) -> Iterator[Damage]:
+def _artifact(files: Files, folder: str, there: set[str]) -> Iterator[Damage]:
     path = f"{folder}/{MANIFEST}"
     try:
         manifest = read_sealed(files, path)
-    except DamagedArtefactError:
+    except DamagedArtifactError:
         yield Damage(path, "is not what was written", (path,))
         return
     if not is_manifest_of(manifest, folder):
-        yield Damage(path, "belongs to another artefact", (path,))
+        yield Damage(path, "belongs to another artifact", (path,))
         return
     permuted = is_permuted(manifest["identity"]) if folder.startswith("rankings/") else None
     for name, entry in manifest["files"].items():
@@ -165,7 +165,7 @@ def _nonsense(data: bytes, path: str, permuted: bool | None) -> str | None:
 
     try:
         read_rows(data, path, permuted)
-    except DamagedArtefactError as error:
+    except DamagedArtifactError as error:
         return str(error).removeprefix(f"'{path}' ").partition(";")[0]
     return None
 
@@ -174,7 +174,7 @@ def _results(files: Files) -> Iterator[Damage]:
     for path in single_files(files):
         try:
             read_result(files, path)
-        except DamagedArtefactError:
+        except DamagedArtifactError:
             yield Damage(path, "is not the result that was written there", (path,))
         except StoreError:
             if files.exists(path):  # else it was compacted meanwhile
@@ -182,7 +182,7 @@ def _results(files: Files) -> Iterator[Damage]:
     for path in compacted_files(files):
         try:
             read_compacted(files, path)
-        except DamagedArtefactError:
+        except DamagedArtifactError:
             yield Damage(path, "is not what was written", (path,))
 
 
@@ -191,7 +191,7 @@ def _kept_beside(files: Files) -> Iterator[Damage]:
     for path in (*files.list("statistics"), *(path for path in files.list("reports") if path.endswith(".json"))):
         try:
             read_sealed(files, path)
-        except DamagedArtefactError:
+        except DamagedArtifactError:
             yield Damage(path, "is not what was written", (path,))
     for path in files.list(CHECKPOINTS):
         if state_of(files.read(path), path) is None:

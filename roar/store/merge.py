@@ -1,6 +1,6 @@
-"""Bring the finished artefacts and results of another store into this one.
+"""Bring the finished artifacts and results of another store into this one.
 
-Everything is compared before anything is copied. What both have must agree: an artefact byte by byte, or value by
+Everything is compared before anything is copied. What both have must agree: an artifact byte by byte, or value by
 value where only the packing differs; a result in all that does not depend on where and when it was computed.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from roar.errors import DamagedArtefactError, StoreError
-from roar.store.artefacts import ARTEFACTS, MANIFEST
+from roar.errors import DamagedArtifactError, StoreError
+from roar.store.artifacts import ARTEFACTS, MANIFEST
 from roar.store.compaction import write_compacted
 from roar.store.integrity import damages
 from roar.store.requests import read_plans, write_plan
@@ -26,7 +26,7 @@ _HONEST = {"train_seconds", "device", "message"}  # columns in which two runs of
 class Merged:
     """What was brought in, and what was here already."""
 
-    artefacts: int
+    artifacts: int
     results: int
     here: int
 
@@ -36,14 +36,14 @@ def merge(store: Store, other: Store) -> Merged:
 
     Raises:
         StoreError: the other store is none, or contents disagree under one key.
-        DamagedArtefactError: the other store is damaged.
+        DamagedArtifactError: the other store is damaged.
     """
     if not other.exists:
         raise StoreError(f"There is no store at '{other.location}'; give the path or URL of one.")
     for damage in damages(other):
-        raise DamagedArtefactError(f"'{other.location}/{damage.path}' {damage.state}; put it right with "
+        raise DamagedArtifactError(f"'{other.location}/{damage.path}' {damage.state}; put it right with "
                                    "`roar verify --repair` there before it is merged.")
-    folders, known = _new_artefacts(store, other)
+    folders, known = _new_artifacts(store, other)
     results, same = _new_results(store, other)
     _ = store.description  # makes the store where there is none
     for folder in folders:
@@ -59,7 +59,7 @@ def merge(store: Store, other: Store) -> Merged:
     return Merged(len(folders), len(results), known + same)
 
 
-def _new_artefacts(store: Store, other: Store) -> tuple[list[str], int]:
+def _new_artifacts(store: Store, other: Store) -> tuple[list[str], int]:
     """The folders to copy, and how many are here already."""
     new, known = [], 0
     for folder in _finished(other):
@@ -87,7 +87,7 @@ def _finished(store: Store) -> Iterator[str]:
 
 
 def _agree(store: Store, other: Store, folder: str, ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
-    """Whether two artefacts of one key hold the same, whatever packed them."""
+    """Whether two artifacts of one key hold the same, whatever packed them."""
     if ours["files"] == theirs["files"]:
         return True
     return ours["files"].keys() == theirs["files"].keys() and all(

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from roar.errors import DamagedArtefactError, without_credentials
-from roar.store.artefacts import FORMAT, key_of
+from roar.errors import DamagedArtifactError, without_credentials
+from roar.store.artifacts import FORMAT, key_of
 from roar.store.files import Files
 from roar.store.sealed import read_sealed, seal
 from roar.store.store import Store
@@ -31,7 +31,7 @@ class Plan:
         stage: the last stage asked for.
         source: how the images are named; fingerprint and class_names: of the images.
         experiment: every setting that decides what is made, and none of where it is made.
-        artefacts: the folders it makes; jobs: what the trainings are, by their keys. Both are known when the stage
+        artifacts: the folders it makes; jobs: what the trainings are, by their keys. Both are known when the stage
             before is done, and empty until then.
     """
 
@@ -40,7 +40,7 @@ class Plan:
     fingerprint: str
     class_names: tuple[str, ...]
     experiment: Mapping[str, Any]
-    artefacts: tuple[str, ...] = ()
+    artifacts: tuple[str, ...] = ()
     jobs: Mapping[str, list[Any]] = field(default_factory=dict)
 
     @property
@@ -58,7 +58,7 @@ def write_plan(store: Store, plan: Plan) -> None:
     path, store_id = f"{FOLDER}/{plan.key}.json", store.description["id"]
     if store.files.exists(path):
         known = read_plan(store.files, path, store_id)
-        plan = replace(plan, artefacts=plan.artefacts or known.artefacts, jobs=plan.jobs or known.jobs)
+        plan = replace(plan, artifacts=plan.artifacts or known.artifacts, jobs=plan.jobs or known.jobs)
     data = plan_bytes(plan, store_id)
     for place in (path, f"{COPIES}/{plan.key}.json"):  # in this order: a copy alone means that the plan is lost
         if not store.files.exists(place) or store.files.read(place) != data:
@@ -82,13 +82,13 @@ def read_plan(files: Files, path: str, store_id: str | None = None) -> Plan:
     """A plan; with ``store_id``, one that was kept in the store of that identity.
 
     Raises:
-        DamagedArtefactError: it is not what was written, or not in its place.
+        DamagedArtifactError: it is not what was written, or not in its place.
     """
     body = read_sealed(files, path)
     plan = _plan(body)
     named = path.rpartition("/")[2].removesuffix(".json")
     if plan is None or plan.key != named or store_id not in (None, body.get("store")):
-        raise DamagedArtefactError(f"'{files.location}/{path}' is not the plan that was kept there; "
+        raise DamagedArtifactError(f"'{files.location}/{path}' is not the plan that was kept there; "
                                    "`roar verify --repair` puts it back.")
     return plan
 
@@ -101,12 +101,12 @@ def read_plans(store: Store) -> list[Plan]:
     """Every plan.
 
     Raises:
-        DamagedArtefactError: one is not what was written, or is gone though its copy is there.
+        DamagedArtifactError: one is not what was written, or is gone though its copy is there.
     """
     paths = plan_paths(store.files)
     for copy in plan_paths(store.files, COPIES):
         if f"{FOLDER}/{copy.rpartition('/')[2]}" not in paths:
-            raise DamagedArtefactError(f"'{store.location}/{FOLDER}/{copy.rpartition('/')[2]}' is gone; "
+            raise DamagedArtifactError(f"'{store.location}/{FOLDER}/{copy.rpartition('/')[2]}' is gone; "
                                        "`roar verify --repair` puts it back.")
     return [read_plan(store.files, path, store.description["id"]) for path in paths]
 
@@ -124,13 +124,13 @@ def planned(plans: Iterable[Plan]) -> dict[str, list[Any]]:
 
 def _plan(body: Mapping[str, Any]) -> Plan | None:
     """A plan from its JSON; ``None`` where that has another shape."""
-    jobs, artefacts, names = body.get("jobs"), body.get("artefacts"), body.get("class_names")
+    jobs, artifacts, names = body.get("jobs"), body.get("artifacts"), body.get("class_names")
     experiment, stage = body.get("experiment"), body.get("stage")
     if isinstance(experiment, dict) and not _OF_A_MACHINE.isdisjoint(experiment):
         return None
     if not (isinstance(jobs, dict) and all(isinstance(cell, list) for cell in jobs.values())
-            and isinstance(artefacts, list) and all(isinstance(folder, str) for folder in artefacts)
+            and isinstance(artifacts, list) and all(isinstance(folder, str) for folder in artifacts)
             and isinstance(names, list) and isinstance(experiment, dict) and isinstance(stage, str)):
         return None
     return Plan(stage, str(body.get("source", "")), str(body.get("fingerprint", "")), tuple(map(str, names)),
-                experiment, tuple(artefacts), jobs)
+                experiment, tuple(artifacts), jobs)

@@ -14,9 +14,9 @@ from functools import lru_cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from roar.errors import DamagedArtefactError, StoreError
+from roar.errors import DamagedArtifactError, StoreError
 from roar.experiment import RECURSIVE, Mode
-from roar.store.artefacts import FORMAT, key_of
+from roar.store.artifacts import FORMAT, key_of
 from roar.store.files import Files
 from roar.store.sealed import canonical_json, read_sealed, seal, unseal
 
@@ -41,7 +41,7 @@ _AT_A_TIME = 16  # requests to a store that is far away
 COLUMNS = {
     "source": "string",  # the images
     "model": "string",  # the network that was explained
-    "regularizer": "string",  # its regulariser
+    "regularizer": "string",  # its regularizer
     "retrainer": "string",  # the network that was trained on what is left
     "estimator": "string",  # whose ranking; `reference` is the shared cell at threshold 0
     "mode": "string",  # roar, kar or recursive
@@ -73,11 +73,11 @@ def read_result(files: Files, path: str) -> dict[str, Any]:
     """A job's ``row``, ``identity`` and whatever else was kept of it.
 
     Raises:
-        DamagedArtefactError: the bytes are not those that were written, or are another job's.
+        DamagedArtifactError: the bytes are not those that were written, or are another job's.
     """
     body = read_sealed(files, path)
     if not is_result(body) or path != _path(body["row"]):
-        raise DamagedArtefactError(f"'{files.location}/{path}' holds another job's result; "
+        raise DamagedArtifactError(f"'{files.location}/{path}' holds another job's result; "
                                    "`roar verify --repair` makes it again.")
     return body
 
@@ -130,11 +130,11 @@ def read_lines(files: Files, path: str) -> list[bytes]:
     """The results of a compacted file, each as the bytes of its own file.
 
     Raises:
-        DamagedArtefactError: the bytes are not those that the file's name promises.
+        DamagedArtifactError: the bytes are not those that the file's name promises.
     """
     data = files.read(path, MOST_COMPACTED)
     if path != compacted_name(data):
-        raise DamagedArtefactError(f"'{files.location}/{path}' is not what was written; "
+        raise DamagedArtifactError(f"'{files.location}/{path}' is not what was written; "
                                    "`roar verify --repair` makes it again.")
     return data.splitlines()
 
@@ -143,7 +143,7 @@ def read_compacted(files: Files, path: str) -> list[dict[str, Any]]:
     """The results of a compacted file.
 
     Raises:
-        DamagedArtefactError: the bytes are not those that the file's name promises, or a line is no result.
+        DamagedArtifactError: the bytes are not those that the file's name promises, or a line is no result.
     """
     lines = read_lines(files, path)
     try:
@@ -151,7 +151,7 @@ def read_compacted(files: Files, path: str) -> list[dict[str, Any]]:
     except ValueError:
         bodies = [{}]
     if not all(is_result(body) and body["row"]["status"] == "ok" for body in bodies):
-        raise DamagedArtefactError(f"'{files.location}/{path}' holds what is no result; `roar verify --repair` keeps "
+        raise DamagedArtifactError(f"'{files.location}/{path}' holds what is no result; `roar verify --repair` keeps "
                                    "the others.")
     return bodies
 
@@ -230,7 +230,7 @@ def while_compacted(files: Files, look: Callable[[], T]) -> T:
         listed = (compacted_files(files), single_files(files))
         try:
             return look()
-        except DamagedArtefactError:
+        except DamagedArtifactError:
             raise
         except StoreError:
             if listed == (compacted_files(files), single_files(files)):

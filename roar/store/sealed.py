@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from roar.errors import DamagedArtefactError
+from roar.errors import DamagedArtifactError
 from roar.store.files import Files
 
 MOST = 2**28  # bytes of a sealed file: a plan of a million trainings has half as many
@@ -56,7 +56,7 @@ def read_sealed(files: Files, path: str) -> dict[str, Any]:
     object in between, part of it arrives. So it is damaged only when it reads the same twice.
 
     Raises:
-        DamagedArtefactError: it is not what was written.
+        DamagedArtifactError: it is not what was written.
         StoreError: it has more bytes than any such file.
     """
     data = files.read(path, MOST)
@@ -66,7 +66,7 @@ def read_sealed(files: Files, path: str) -> dict[str, Any]:
         except ValueError:
             before, data = data, files.read(path, MOST)
             if data == before:
-                raise DamagedArtefactError(damage(files.location, path, "is not what was written")) from None
+                raise DamagedArtifactError(damage(files.location, path, "is not what was written")) from None
 
 
 def sealed_archive(data: bytes) -> bytes:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roar.errors import DamagedArtefactError, UsageError
-from roar.store.artefacts import is_permuted
+from roar.errors import DamagedArtifactError, UsageError
+from roar.store.artifacts import is_permuted
 from roar.store.tables import fits, read_table
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def read_rows(data: bytes, name: str, permutations: bool = True) -> ShardRows:
         permutations: whether every image's ranks are one, as all are but those of ``random-bernoulli``.
 
     Raises:
-        DamagedArtefactError: the bytes are no shard, a page or the whole fails its checksum, the images are not in
+        DamagedArtifactError: the bytes are no shard, a page or the whole fails its checksum, the images are not in
             order, or the ranks of one are none.
     """
     return _checked(read_table(data, name), name, permutations)
@@ -95,15 +95,15 @@ def whole_shard(data: bytes) -> dict[str, Any]:
         told = dict(json.loads((table.schema.metadata or {})[b"roar"]))
         _checked(table, "", is_permuted(told.get("identity", {})))
         return told
-    except (DamagedArtefactError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (DamagedArtifactError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
 def _checked(table: pa.Table, name: str, permutations: bool) -> ShardRows:
     import pyarrow as pa
 
-    def wrong(what: str) -> DamagedArtefactError:
-        return DamagedArtefactError(f"'{name}' {what}; `roar verify --repair` makes it again.")
+    def wrong(what: str) -> DamagedArtifactError:
+        return DamagedArtifactError(f"'{name}' {what}; `roar verify --repair` makes it again.")
 
     types = {field.name: field.type for field in table.schema}
     expected = {"index": pa.int64(), "label": pa.int32(), "target": pa.int32()}
@@ -174,7 +174,7 @@ class RankReader:
     """The ranks of any images of a split; one shard is held at a time.
 
     Attributes:
-        read: gives a file of an artefact by its folder and name, checked.
+        read: gives a file of an artifact by its folder and name, checked.
     """
 
     where: RankFolder
@@ -185,7 +185,7 @@ class RankReader:
         """The ranks ``[n, P]`` of the images at some positions of the split, whose indices must be these.
 
         Fast where positions rise. Raises:
-            DamagedArtefactError: a shard is gone, damaged or has no ranks of an image.
+            DamagedArtifactError: a shard is gone, damaged or has no ranks of an image.
         """
         shards = positions // self.where.shard_size
         found: np.ndarray | None = None
@@ -196,12 +196,12 @@ class RankReader:
             places = np.searchsorted(index, wanted).clip(max=len(index) - 1)
             if not np.array_equal(index[places], wanted):
                 missing = wanted[index[places] != wanted][0]
-                raise DamagedArtefactError(f"'{self.where.folder}/{shard_name(number)}' has no ranks of image "
+                raise DamagedArtifactError(f"'{self.where.folder}/{shard_name(number)}' has no ranks of image "
                                            f"{missing}; `roar verify --repair` makes it again.")
             if found is None:
                 found = np.empty((len(positions), ranks.shape[1]), ranks.dtype)
             elif _kind(ranks) != _kind(found):
-                raise DamagedArtefactError(f"'{self.where.folder}/{shard_name(number)}' has other pixels than the "
+                raise DamagedArtifactError(f"'{self.where.folder}/{shard_name(number)}' has other pixels than the "
                                            "shard before it; `roar verify --repair` makes it again.")
             found[rows] = ranks[places]
         return np.empty((0, 0), np.uint8) if found is None else found
@@ -224,11 +224,11 @@ def rank_folder(store: Store, folder: str) -> RankFolder:
     """Where a finished ranking of a split lies.
 
     Raises:
-        DamagedArtefactError: there is none.
+        DamagedArtifactError: there is none.
     """
     manifest = store.manifest(folder)
     if manifest is None:
-        raise DamagedArtefactError(f"'{store.location}/{folder}' holds no shard; `roar rank` makes it.")
+        raise DamagedArtifactError(f"'{store.location}/{folder}' holds no shard; `roar rank` makes it.")
     return RankFolder(folder, manifest["identity"]["shard_size"], is_permuted(manifest["identity"]))
 
 
@@ -239,11 +239,11 @@ def read_ranks(store: Store, folder: str, indices: np.ndarray | None = None) -> 
         indices: of the images of the split, int64 ``[N]``; the ranks must be of these.
 
     Raises:
-        DamagedArtefactError: as :func:`rank_blocks`, or they are of other images.
+        DamagedArtifactError: as :func:`rank_blocks`, or they are of other images.
     """
     shards = list(_shards(store, folder))
     if indices is not None and not np.array_equal(np.concatenate([rows.indices for rows in shards]), indices):
-        raise DamagedArtefactError(f"'{store.location}/{folder}' has ranks of other images; `roar verify --repair` "
+        raise DamagedArtifactError(f"'{store.location}/{folder}' has ranks of other images; `roar verify --repair` "
                                    "makes it again.")
     return np.concatenate([rows.ranks for rows in shards])
 
@@ -252,7 +252,7 @@ def rank_blocks(store: Store, folder: str) -> Iterator[np.ndarray]:
     """The ranks of a split shard by shard, ``[n, P]`` in the order of its images; one shard is held at a time.
 
     Raises:
-        DamagedArtefactError: there is no shard, or one is damaged.
+        DamagedArtifactError: there is no shard, or one is damaged.
     """
     return (rows.ranks for rows in _shards(store, folder))
 
@@ -260,12 +260,12 @@ def rank_blocks(store: Store, folder: str) -> Iterator[np.ndarray]:
 def _shards(store: Store, folder: str) -> Iterator[ShardRows]:
     manifest = store.manifest(folder)
     if not (manifest and manifest["files"]):
-        raise DamagedArtefactError(f"'{store.location}/{folder}' holds no shard; `roar rank` makes it.")
+        raise DamagedArtifactError(f"'{store.location}/{folder}' holds no shard; `roar rank` makes it.")
     last, kind = -1, None
     for name in sorted(manifest["files"]):
         rows = read_rows(store.read_file(folder, name), f"{folder}/{name}", is_permuted(manifest["identity"]))
         if rows.indices[0] <= last or kind not in (None, _kind(rows.ranks)):
-            raise DamagedArtefactError(f"'{folder}/{name}' does not go on from the shard before it; "
+            raise DamagedArtifactError(f"'{folder}/{name}' does not go on from the shard before it; "
                                        "`roar verify --repair` makes it again.")
         last, kind = int(rows.indices[-1]), _kind(rows.ranks)
         yield rows

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
-from roar.store.artefacts import CHECKPOINTS
+from roar.store.artifacts import CHECKPOINTS
 
 _HASH = 32  # bytes
 

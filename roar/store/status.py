@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from roar.store.artefacts import MANIFEST
+from roar.store.artifacts import MANIFEST
 from roar.store.claims import running
 from roar.store.requests import planned, read_plans
 from roar.store.results import finished_jobs
@@ -17,13 +17,13 @@ class Status:
     """Counts over everything that was ever asked of a store.
 
     Attributes:
-        artefacts: how many are done and how many are missing, by kind: models, rankings, and each metric's.
+        artifacts: how many are done and how many are missing, by kind: models, rankings, and each metric's.
         failed: keys of trainings.
         cells: what each planned training is, by its key.
     """
 
     location: str
-    artefacts: dict[str, tuple[int, int]]
+    artifacts: dict[str, tuple[int, int]]
     planned: int
     done: int
     running: int
@@ -32,9 +32,9 @@ class Status:
     cells: dict[str, list[object]]
 
     def text(self) -> str:
-        width = max(map(len, (*self.artefacts, "trainings")))
+        width = max(map(len, (*self.artifacts, "trainings")))
         lines = [self.location]
-        for kind, (done, missing) in self.artefacts.items():
+        for kind, (done, missing) in self.artifacts.items():
             lines.append(f"  {kind:<{width}} {done:>7,} done" + (f", {missing:,} missing" if missing else ""))
         lines.append(f"  {'trainings':<{width}} {self.done:>7,} done, {self.running:,} running, "
                      f"{len(self.failed):,} failed, {self.missing:,} missing, of {self.planned:,}")
@@ -52,14 +52,14 @@ def read_status(store: Store) -> Status:
     done, failed = finished_jobs(store.files)
     present = {path.rpartition("/")[0] for folder in ("models", "rankings", "metrics")
                for path in store.files.list(folder) if path.endswith(f"/{MANIFEST}")}
-    artefacts = {folder for plan in plans for folder in plan.artefacts if not folder.startswith("degraded/")}
+    artifacts = {folder for plan in plans for folder in plan.artifacts if not folder.startswith("degraded/")}
     missing = cells.keys() - done - failed
-    return Status(store.location, _counts(present, artefacts - present), len(cells.keys() | done), len(done),
+    return Status(store.location, _counts(present, artifacts - present), len(cells.keys() | done), len(done),
                   running(store.files), sorted(failed), len(missing), cells)
 
 
 def _counts(present: Iterable[str], missing: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Artefacts done and missing by kind; the two splits of a ranking count once, done when both are."""
+    """Artifacts done and missing by kind; the two splits of a ranking count once, done when both are."""
     incomplete = {_kind_and_name(folder) for folder in missing}
     complete = {_kind_and_name(folder) for folder in present} - incomplete
     kinds = ["models", "rankings", *sorted({kind for kind, _ in complete | incomplete} - {"models", "rankings"})]

@@ -1,4 +1,4 @@
-"""The store: artefacts, results, requests and reports below one place; see :mod:`roar.store` for its layout."""
+"""The store: artifacts, results, requests and reports below one place; see :mod:`roar.store` for its layout."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from roar.errors import DamagedArtefactError, StoreError, without_credentials
-from roar.store.artefacts import ARTEFACTS, FORMAT, MANIFEST, file_entry, is_manifest_of
+from roar.errors import DamagedArtifactError, StoreError, without_credentials
+from roar.store.artifacts import ARTEFACTS, FORMAT, MANIFEST, file_entry, is_manifest_of
 from roar.store.files import Files
 from roar.store.local import LocalFiles
 from roar.store.location import open_files
@@ -24,7 +24,7 @@ def open_store(location: str) -> Store:
     """A store at a local path or a URL (``s3://bucket/prefix``), made when it is first written to.
 
     Raises:
-        DamagedArtefactError: its description is gone or is not what was written.
+        DamagedArtifactError: its description is gone or is not what was written.
         StoreError: what lies there is no store, or is one of another format.
     """
     store = Store(open_files(location))
@@ -37,7 +37,7 @@ def open_store(location: str) -> Store:
 
 @dataclass(frozen=True)
 class Store:
-    """Artefacts, results, plans and reports below one place."""
+    """Artifacts, results, plans and reports below one place."""
 
     files: Files
 
@@ -71,24 +71,24 @@ class Store:
             self.files.write(DESCRIPTION, data)
 
     def manifest(self, folder: str) -> dict[str, Any] | None:
-        """The manifest of a finished artefact, ``None`` where it is not done.
+        """The manifest of a finished artifact, ``None`` where it is not done.
 
         Raises:
-            DamagedArtefactError: it is not what was written, or is that of another artefact.
+            DamagedArtifactError: it is not what was written, or is that of another artifact.
         """
         path = f"{folder}/{MANIFEST}"
         if not self.files.exists(path):
             return None
         manifest = read_sealed(self.files, path)
         if not is_manifest_of(manifest, folder):
-            raise damaged(self, path, "belongs to another artefact")
+            raise damaged(self, path, "belongs to another artifact")
         return manifest
 
     def read_file(self, folder: str, name: str) -> bytes:
-        """One file of a finished artefact, checked against its manifest.
+        """One file of a finished artifact, checked against its manifest.
 
         Raises:
-            DamagedArtefactError: the bytes are not those that were written.
+            DamagedArtifactError: the bytes are not those that were written.
         """
         manifest = self.manifest(folder)
         if manifest is None:
@@ -124,7 +124,7 @@ def read_description(store: Store) -> dict[str, Any]:
     """What a store says of itself.
 
     Raises:
-        DamagedArtefactError: it is not what was written.
+        DamagedArtifactError: it is not what was written.
         StoreError: it is that of a newer format, or of something else.
     """
     data = store.files.read(DESCRIPTION, MOST)
@@ -152,5 +152,5 @@ def read_description(store: Store) -> dict[str, Any]:
     return found
 
 
-def damaged(store: Store, path: str, state: str) -> DamagedArtefactError:
-    return DamagedArtefactError(damage(store.location, path, state))
+def damaged(store: Store, path: str, state: str) -> DamagedArtifactError:
+    return DamagedArtifactError(damage(store.location, path, state))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from roar.errors import DamagedArtefactError
+from roar.errors import DamagedArtifactError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +24,7 @@ def read_table(data: bytes, name: str) -> pa.Table:
     """The table that a Parquet file of a store holds.
 
     Raises:
-        DamagedArtefactError: the bytes are no such file, a page fails its checksum, or it would not fit into memory.
+        DamagedArtifactError: the bytes are no such file, a page fails its checksum, or it would not fit into memory.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -33,11 +33,11 @@ def read_table(data: bytes, name: str) -> pa.Table:
         with pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True) as file:
             size = _unpacked(file.metadata)
             if size > MOST_UNPACKED:
-                raise DamagedArtefactError(f"'{name}' unpacks to {size:,} bytes and roar writes at most "
+                raise DamagedArtifactError(f"'{name}' unpacks to {size:,} bytes and roar writes at most "
                                            f"{MOST_UNPACKED:,}; `roar verify --repair` makes it again.")
             return file.read()
     except (OSError, pa.ArrowException) as error:
-        raise DamagedArtefactError(f"'{name}' is not a readable table ({(str(error).splitlines() or ['?'])[0]}); "
+        raise DamagedArtifactError(f"'{name}' is not a readable table ({(str(error).splitlines() or ['?'])[0]}); "
                                    "`roar verify --repair` makes it again.") from None
 
 

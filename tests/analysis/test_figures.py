@@ -42,7 +42,7 @@ def boxes(figure: Figure) -> dict[str, tuple[float, float, float, float]]:
     return {child.get_text(): tuple(box.extents) for child, box in extents}
 
 
-def test_every_estimator_is_labelled_and_no_two_labels_overlap() -> None:
+def test_every_estimator_is_labeled_and_no_two_labels_overlap() -> None:
     figure = accuracy_curves(curves(synthetic_results(TWENTY)))
     found = boxes(figure)
     assert set(found) == {*TWENTY, "nothing replaced"}
@@ -87,7 +87,7 @@ def test_nothing_to_draw_is_an_error() -> None:
 def test_estimators_of_one_panel_look_different() -> None:
     looks = [look(name) for name in TWENTY]
     assert len({(one.color, one.dashes, one.marker) for one in looks}) == len(TWENTY)
-    assert len({(one.dashes, one.marker) for one in looks}) == len(TWENTY)  # in grey as well
+    assert len({(one.dashes, one.marker) for one in looks}) == len(TWENTY)  # in gray as well
 
 
 @given(st.lists(st.floats(-1e3, 1e3), max_size=30), st.floats(0, 50))

@@ -1,4 +1,4 @@
-"""The comparison of regularisers: shared jobs, areas, effects, sentences."""
+"""The comparison of regularizers: shared jobs, areas, effects, sentences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ESTIMATORS = ("gradient", "vargrad", "random", "sobel")
 
 def results(kinds: dict[str, float], models: tuple[str, ...] = ("simplecnn",), seeds: int = 3,
             std: float = 0.004) -> pd.DataFrame:
-    """Results of several regularisers; each lowers vargrad's accuracy by so many accuracy points everywhere."""
+    """Results of several regularizers; each lowers vargrad's accuracy by so many accuracy points everywhere."""
     parts = []
     for number, (kind, points) in enumerate(kinds.items()):
         for place, model in enumerate(models):

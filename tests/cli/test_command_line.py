@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from roar.datasets.fills.registry import find_fill
+
 Roar = Callable[..., Any]
 COMMANDS = ["run", "train", "rank", "degrade", "agreement", "sanity", "retrain", "report", "status",
             "verify", "merge", "clean"]
@@ -128,11 +130,11 @@ def test_an_empty_class_is_named(roar: Roar, pictures: Path) -> None:
     assert "eel" in said.err
 
 
-def test_a_grey_picture_among_colour_ones_is_said_once(roar: Roar, pictures: Path) -> None:
+def test_a_gray_picture_among_color_ones_is_said_once(roar: Roar, pictures: Path) -> None:
     picture(pictures / "train" / "cat" / "9.jpg", "L")
     said = roar("train", "--executor", "serial", "--source", f"folder:{pictures}", "--train-epochs", "1")
     assert said.code == 0
-    assert said.err.lower().count("grey") == 1
+    assert said.err.lower().count("gray") == 1
 
 
 def test_weights_that_do_not_fit_are_refused(roar: Roar, tmp_path: Path, weights_path: Path) -> None:
@@ -181,3 +183,11 @@ def test_lists_name_everything(roar: Roar) -> None:
         assert name in estimators
     assert "parquet:PATH" in roar("list", "sources").out
     assert "resnet50" in roar("list", "models").out
+
+
+def test_british_flags_and_names_are_accepted_and_not_listed(roar: Roar) -> None:
+    assert roar("status", "--normalise-mean", ".5").code == 0
+    assert roar("status", "--normaliser-mean", ".5").code == 2
+    assert "--normalise" not in roar("run", "--help").out
+    assert find_fill("random-colour") is find_fill("random-color")
+    assert "random-colour" not in roar("list", "fills").out

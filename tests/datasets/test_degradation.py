@@ -182,7 +182,7 @@ def test_what_does_not_fit_is_said() -> None:
         degrade(images, ranks.float(), 10.0, "roar", fill)
     with pytest.raises(SourceError, match="uint8 images"):
         degrade(images.float(), ranks, 10.0, "roar", fill)
-    with pytest.raises(SourceError, match=r"fill colour is uint8 \[3\]"):
+    with pytest.raises(SourceError, match=r"fill color is uint8 \[3\]"):
         degrade(images, ranks, 10.0, "roar", fill[:1])
     with pytest.raises(UnknownNameError, match="'raor' is not a mode; did you mean 'roar'"):
         degrade(images, ranks, 10.0, "raor", fill)

@@ -22,7 +22,7 @@ from roar.errors import SourceError, UnknownNameError, UsageError
 from roar.seeds.streams import random_order
 from roar.seeds.tensors import random_bytes, random_normal, random_words
 
-NAMES = ("mean", "zero", "black", "random-colour", "blur", "local-mean", "noisy-linear")
+NAMES = ("mean", "zero", "black", "random-color", "blur", "local-mean", "noisy-linear")
 MEAN = torch.tensor([120, 60, 200], dtype=torch.uint8)
 
 
@@ -156,35 +156,35 @@ def test_zero_and_black() -> None:
         assert (degraded[mask] == 0).all()
 
 
-def test_random_colour_depends_on_seed_split_and_index() -> None:
+def test_random_color_depends_on_seed_split_and_index() -> None:
     images, ranks = natural(400, 4), scattered(400, 4)
-    def colours(context: FillContext) -> Tensor:
-        filled = degrade(images, ranks, 100.0, "roar", find_fill("random-colour"), context)
+    def colors(context: FillContext) -> Tensor:
+        filled = degrade(images, ranks, 100.0, "roar", find_fill("random-color"), context)
         assert (filled == filled[:, :, :1, :1]).all()
         return filled[:, :, 0, 0].double()
-    first = colours(context_for(images))
-    assert len({tuple(colour) for colour in first.tolist()}) > 390
+    first = colors(context_for(images))
+    assert len({tuple(color) for color in first.tolist()}) > 390
     assert (first.mean(dim=0) - 127.5).abs().max() < 20
-    assert torch.equal(first, colours(context_for(images)))
+    assert torch.equal(first, colors(context_for(images)))
     for other in (context_for(images, "test"), context_for(images, root_seed=1)):
-        assert (first == colours(other)).double().mean() < 0.05
+        assert (first == colors(other)).double().mean() < 0.05
 
 
-def test_a_fill_that_needs_colour_says_so() -> None:
+def test_a_fill_that_needs_color_says_so() -> None:
     images = natural(2, 8, channels=1)
-    with pytest.raises(SourceError, match="'random-colour' needs images with 3 channels, not 1; take 'mean'"):
-        degrade(images, scattered(2, 8), 50.0, "roar", find_fill("random-colour"), context_for(images))
+    with pytest.raises(SourceError, match="'random-color' needs images with 3 channels, not 1; take 'mean'"):
+        degrade(images, scattered(2, 8), 50.0, "roar", find_fill("random-color"), context_for(images))
     with pytest.raises(SourceError, match="needs images with 3 channels"):
-        find_fill("random-colour", channels=1)
+        find_fill("random-color", channels=1)
     for name in NAMES:
-        if name != "random-colour":
+        if name != "random-color":
             degraded = degrade(images, scattered(2, 8), 50.0, "roar", find_fill(name), context_for(images))
             assert degraded.shape == images.shape
 
 
 def test_random_fills_need_indices() -> None:
     images = natural(2, 8)
-    for name in ("random-colour", "noisy-linear"):
+    for name in ("random-color", "noisy-linear"):
         with pytest.raises(UsageError, match="needs the indices of the images"):
             degrade(images, scattered(2, 8), 50.0, "roar", find_fill(name), FillContext(MEAN))
 

@@ -33,16 +33,16 @@ def damaged(data: bytes, changes: Edits, length: float) -> bytes:
 
 
 def pictures_of(kind: str) -> list[bytes]:
-    grey, colour = picture(0, (11, 9), "L"), picture(1, (11, 9))
-    made = [encode(colour, kind), encode(grey, kind)]
+    gray, color = picture(0, (11, 9), "L"), picture(1, (11, 9))
+    made = [encode(color, kind), encode(gray, kind)]
     if kind in ("PNG", "GIF", "TIFF"):
-        made.append(encode(colour.quantize(7), kind))
+        made.append(encode(color.quantize(7), kind))
     if kind == "PNG":
-        made += [encode(colour.convert("RGBA"), kind), encode(grey.convert("I;16"), kind)]
+        made += [encode(color.convert("RGBA"), kind), encode(gray.convert("I;16"), kind)]
     if kind == "JPEG":
-        exif = colour.getexif()
+        exif = color.getexif()
         exif[0x0112] = 6
-        made += [encode(colour, kind, exif=exif), encode(colour.convert("CMYK"), kind, progressive=True)]
+        made += [encode(color, kind, exif=exif), encode(color.convert("CMYK"), kind, progressive=True)]
     return made
 
 

@@ -257,14 +257,14 @@ def test_pictures_are_decoded_as_those_of_a_folder_are(tmp_path: Path) -> None:
         open_source(pair)
 
 
-def test_grey_images_and_those_of_both_kinds() -> None:
-    grey = [(Image.fromarray(X[i, :, :, 0]), int(Y[i])) for i in range(6)]
-    mixed = [*grey[:5], (Image.fromarray(X[5]), int(Y[5]))]
-    assert open_source((grey, grey)).channels == 1
-    opened = open_source((grey, mixed))
+def test_gray_images_and_those_of_both_kinds() -> None:
+    gray = [(Image.fromarray(X[i, :, :, 0]), int(Y[i])) for i in range(6)]
+    mixed = [*gray[:5], (Image.fromarray(X[5]), int(Y[5]))]
+    assert open_source((gray, gray)).channels == 1
+    opened = open_source((gray, mixed))
     assert opened.channels == 3
     np.testing.assert_array_equal(opened.test.images[0], np.repeat(X[0, None, :, :, 0], 3, axis=0))
-    assert "6 greyscale pictures of the training split were converted to colour." in opened.notes
+    assert "6 grayscale pictures of the training split were converted to color." in opened.notes
     assert open_source(arrays(train=(X[..., 0], Y), test=(X_TEST[..., 0], Y_TEST))).channels == 1
 
 
@@ -421,7 +421,7 @@ class Noisy:
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "whole numbers": (described(X.astype(np.int64), Y), r"uint8, or floats in \[0, 1\], and 'train' has int64"),
     "floats that are too large": (described(X.astype(float), Y), r"'train' has floats from 0 to 239; divide"),
-    "normalised floats": (described(X / 127.5 - 1, Y), r"'train' has floats from -1 to"),
+    "normalized floats": (described(X / 127.5 - 1, Y), r"'train' has floats from -1 to"),
     "not a number": (described(np.full((TRAIN, 8, 8), np.nan), Y), "'train' has floats from nan to nan"),
     "four channels": (described(np.zeros((TRAIN, 8, 8, 4), np.uint8), Y), r"and 'train' has \[48, 8, 8, 4\]"),
     "flat": (described(X.reshape(TRAIN, -1), Y), r"1 or 3 channels, and 'train' has \[48, 192\]"),

@@ -76,10 +76,10 @@ def test_the_fingerprint_is_of_content_not_of_files(small: Path, tmp_path_factor
     write_parquet(test, data[11:], [0, 1, 2, 2], class_names=NAMES, row_group_size=1)
     assert open_source(f"parquet:{other}").fingerprint == fingerprint
     write_parquet(test, data[11:], [0, 1, 2, 1], class_names=NAMES)
-    relabelled = open_source(f"parquet:{other}").fingerprint
+    relabeled = open_source(f"parquet:{other}").fingerprint
     write_parquet(test, [*data[11:14], data[13]], [0, 1, 2, 2], class_names=NAMES)
     repainted = open_source(f"parquet:{other}").fingerprint
-    assert len({fingerprint, relabelled, repainted}) == 3
+    assert len({fingerprint, relabeled, repainted}) == 3
     assert open_source(f"parquet:{other}", image_size=4).fingerprint != repainted
 
 

@@ -27,38 +27,38 @@ def only_image(root: Path, data: bytes) -> np.ndarray:
     return source_of(root, data).train.images[0]
 
 
-def test_grey_alone_stays_grey(tmp_path: Path) -> None:
-    grey = picture(0, mode="L")
-    source = source_of(tmp_path, encode(grey), encode(picture(1, mode="L")))
+def test_gray_alone_stays_gray(tmp_path: Path) -> None:
+    gray = picture(0, mode="L")
+    source = source_of(tmp_path, encode(gray), encode(picture(1, mode="L")))
     assert source.channels == 1
-    np.testing.assert_array_equal(source.train.images[0], pixels(grey))
+    np.testing.assert_array_equal(source.train.images[0], pixels(gray))
     assert source.notes == []
 
 
-def test_grey_among_colour_becomes_colour_and_is_told_once(tmp_path: Path) -> None:
-    grey = picture(0, mode="L")
-    source = source_of(tmp_path, encode(picture(1)), encode(grey), encode(picture(2)), encode(grey))
+def test_gray_among_color_becomes_color_and_is_told_once(tmp_path: Path) -> None:
+    gray = picture(0, mode="L")
+    source = source_of(tmp_path, encode(picture(1)), encode(gray), encode(picture(2)), encode(gray))
     assert source.channels == 3
     _ = source.train.decode(np.array([1]))
-    assert source.notes == ["1 greyscale picture of the training split was converted to colour."]
+    assert source.notes == ["1 grayscale picture of the training split was converted to color."]
     _, _ = source.train.images, source.train.decode(np.array([1, 3]))
-    assert source.notes == ["2 greyscale pictures of the training split were converted to colour."]
-    np.testing.assert_array_equal(source.train.images[1], np.repeat(pixels(grey), 3, axis=0))
+    assert source.notes == ["2 grayscale pictures of the training split were converted to color."]
+    np.testing.assert_array_equal(source.train.images[1], np.repeat(pixels(gray), 3, axis=0))
 
 
-def test_colour_where_nobody_looked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_color_where_nobody_looked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from roar.datasets.sources import encoded
     monkeypatch.setattr(encoded, "SAMPLE", 2)
-    grey = encode(picture(0, mode="L"))
-    assert source_of(tmp_path, grey, encode(picture(1)), grey).channels == 3
+    gray = encode(picture(0, mode="L"))
+    assert source_of(tmp_path, gray, encode(picture(1)), gray).channels == 3
 
 
-def test_black_and_white_is_grey(tmp_path: Path) -> None:
+def test_black_and_white_is_gray(tmp_path: Path) -> None:
     image = picture(0, mode="L").convert("1")
     np.testing.assert_array_equal(only_image(tmp_path, encode(image)), pixels(image.convert("L")))
 
 
-def test_16_bit_grey_keeps_its_high_byte(tmp_path: Path) -> None:
+def test_16_bit_gray_keeps_its_high_byte(tmp_path: Path) -> None:
     values = np.array([[0, 255, 256, 40_000], [65_535, 65_280, 512, 1]], dtype=np.uint16)
     image = only_image(tmp_path, encode(Image.fromarray(values)))
     np.testing.assert_array_equal(image, (values >> 8).astype(np.uint8)[None])
@@ -75,9 +75,9 @@ def test_palette_and_transparency(tmp_path: Path) -> None:
     key = Image.new("P", (4, 4), 1)
     key.putpalette([0, 0, 0, 9, 9, 9])
     assert (only_image(tmp_path / "key", encode(key, transparency=b"\xff\x00")) == 255).all()
-    grey = source_of(tmp_path / "grey", encode(Image.new("LA", (4, 4), (7, 255))))
-    assert grey.channels == 1
-    assert (grey.train.images == 7).all()
+    gray = source_of(tmp_path / "gray", encode(Image.new("LA", (4, 4), (7, 255))))
+    assert gray.channels == 1
+    assert (gray.train.images == 7).all()
 
 
 def test_cmyk(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     np.testing.assert_array_equal(turned, expected)
 
 
-def test_shorter_side_scaled_and_centre_cropped() -> None:
+def test_shorter_side_scaled_and_center_cropped() -> None:
     stripes = np.zeros((10, 30, 3), dtype=np.uint8)
     stripes[:, 10:20] = 200
     middle = np.asarray(fit(Image.fromarray(stripes), 10))

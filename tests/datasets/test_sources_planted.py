@@ -13,7 +13,7 @@ from roar.errors import UnknownNameError, UsageError
 
 
 def nearest_mean_accuracy(source: Source, keep: bool) -> float:
-    """A linear classifier on the informative pixels alone (or on all others), the rest set to grey."""
+    """A linear classifier on the informative pixels alone (or on all others), the rest set to gray."""
     def features(split: str) -> tuple[np.ndarray, np.ndarray]:
         images = getattr(source, split)
         truth = images.truth(np.arange(len(images)))[:, None]

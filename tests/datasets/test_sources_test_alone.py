@@ -12,7 +12,7 @@ import pytest
 from picture_files import encode, picture, write_folder, write_parquet
 
 from roar import pipeline
-from roar.datasets import arrays, channel_mean, normalisation, open_source
+from roar.datasets import arrays, channel_mean, normalization, open_source
 from roar.datasets.adapters.arrays import Arrays
 from roar.errors import UsageError
 from roar.experiment import load_experiment
@@ -83,7 +83,7 @@ def test_folders_and_parquet_files(tmp_path: Path) -> None:
     for name in ("folder", "parquet"):
         opened = open_source(f"{name}:{tmp_path / name}", limit_test=4)
         assert (opened.splits, len(opened.test), opened.class_names) == (("test",), 4, ("a", "b"))
-        assert opened.notes == [f"'{opened.name}' has a test split alone; fill and normalisation are computed from it."]
+        assert opened.notes == [f"'{opened.name}' has a test split alone; fill and normalization are computed from it."]
     write_parquet(tmp_path / "unnamed" / "validation-0.parquet", data, [0, 2, 0, 1, 1])
     assert open_source(f"parquet:{tmp_path / 'unnamed'}").class_names == ("0", "1", "2")
 
@@ -94,7 +94,7 @@ def test_statistics_are_those_of_the_test_split(tmp_path: Path, weights: Path) -
         session = alone(tmp_path / name, weights, compute={"executor": "serial", "image_budget": budget})
         mean, spread = statistics(session)
         assert np.array_equal(mean, channel_mean(images))
-        assert spread == normalisation(images)
+        assert spread == normalization(images)
         assert session.source.test.is_decoded == (name == "whole")
 
 
@@ -121,7 +121,7 @@ def test_it_serves_what_trains_nothing(tmp_path: Path, weights: Path) -> None:
     (folder, *_) = pipeline.degrade(session)
     degraded = open_source(f"parquet:{session.store.location}/{folder}")
     assert (degraded.splits, len(degraded.test)) == (("test",), 60)
-    said = "has a test split alone; fill and normalisation are computed from it."
+    said = "has a test split alone; fill and normalization are computed from it."
     assert [line for line in reporter.lines if said in line] == [f"'images' {said}"]
     assert len([line for line in reporter.lines if "no network is trained on shuffled labels" in line]) == 1
     assert not list(missing(session.store))
@@ -174,7 +174,7 @@ def test_photographs_of_imagenet(roar: Callable[..., Any], tmp_path: Path, image
     """1,000 classes, a network of timm's with published weights, and no training split."""
     images, published = imagenet
     words = ["--source", f"parquet:{images}", "--model", "timm/tf_efficientnet_lite0", "--weights", published,
-             "--normalise-mean", ".5,.5,.5", "--normalise-std", ".5,.5,.5", "--image-size", "224", "--limit-test", "8",
+             "--normalize-mean", ".5,.5,.5", "--normalize-std", ".5,.5,.5", "--image-size", "224", "--limit-test", "8",
              "--executor", "serial", "--estimator", "gradient,sobel,random", "--store", tmp_path / "store"]
     for command, *more in (["rank"], ["delete", "--threshold", "50"], ["agreement", "--threshold", "50"],
                            ["show", "--threshold", "50", "--index", "0,7"]):

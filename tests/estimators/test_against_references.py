@@ -76,7 +76,7 @@ def test_every_member_equals_its_definition(resnet20: nn.Module, pictures: np.nd
     expected = literal(exact, pictures, targets, family, settings)
     assert set(names) == set(expected) and len(names) == 6
 
-    found = scores(exact, pictures, targets, names, settings, normalisation=InDouble())
+    found = scores(exact, pictures, targets, names, settings, normalization=InDouble())
     for name in names:
         assert relative(found[name], expected[name]) < 1e-9, name
 
@@ -96,7 +96,7 @@ def relative(found: Tensor, expected: Tensor) -> float:
 
 
 class InDouble:
-    """The normalisation, handing on float64."""
+    """The normalization, handing on float64."""
 
     def apply(self, images: Tensor) -> Tensor:
         return NORMALISATION.apply(images).double()
@@ -116,5 +116,5 @@ def test_the_bases_equal_captums(resnet20: nn.Module, pictures: np.ndarray, name
         with pytest.warns(UserWarning, match="backward hooks"):
             expected = GuidedBackprop(copy.deepcopy(network)).attribute(x.requires_grad_(), targets)
     found = scores(network, pictures, targets.tolist(), [name], EstimatorSettings(unit="channel"),
-                   normalisation=InDouble())[name]
+                   normalization=InDouble())[name]
     assert relative(found, expected.detach().flatten(1)) < 1e-6

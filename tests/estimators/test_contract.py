@@ -28,7 +28,7 @@ def rank(name: str, rows: np.ndarray | None = None, settings: EstimatorSettings 
          **given: Any) -> RankedImages:
     rows = np.arange(7) if rows is None else rows
     arguments = {"network": small_network(), "images": IMAGES[rows], "labels": LABELS[rows], "indices": rows,
-                 "normalisation": NORMALISATION, "names": [name], "settings": settings, "root_seed": 0,
+                 "normalization": NORMALISATION, "names": [name], "settings": settings, "root_seed": 0,
                  "split": "test", "truth": TRUTH[rows]}
     return rank_images(**{**arguments, **given})[name]
 
@@ -77,8 +77,8 @@ def test_shards_do_not_matter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_grey_images_can_be_ranked(name: str) -> None:
-    found = rank(name, images=pictures(7, channels=1), network=small_network(channels=1), normalisation=GREY)
+def test_gray_images_can_be_ranked(name: str) -> None:
+    found = rank(name, images=pictures(7, channels=1), network=small_network(channels=1), normalization=GREY)
     assert found.ranks.shape == (7, 64)
 
 

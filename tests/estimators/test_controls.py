@@ -19,15 +19,15 @@ from roar.seeds.streams import derive
 def control_ranks(name: str, images: np.ndarray, root_seed: int = 0, split: str = "test",
                   first: int = 0) -> RankedImages:
     indices = np.arange(first, first + len(images))
-    return rank_images(None, images, np.zeros(len(images)), indices, NoNormalisation(), [name], EstimatorSettings(),
+    return rank_images(None, images, np.zeros(len(images)), indices, NoNormalization(), [name], EstimatorSettings(),
                        root_seed, split)[name]
 
 
-class NoNormalisation:
-    """Controls do not look at normalised images."""
+class NoNormalization:
+    """Controls do not look at normalized images."""
 
     def apply(self, images: torch.Tensor) -> torch.Tensor:
-        raise AssertionError("a control asked for normalised images")
+        raise AssertionError("a control asked for normalized images")
 
 
 BLANK = np.zeros((3000, 1, 4, 4), np.uint8)
@@ -88,14 +88,14 @@ def test_sobel_of_a_step_is_four_times_its_height_and_of_nothing_is_nothing() ->
     assert flat.tied_share == 1 and (np.sort(flat.ranks, axis=1) == np.arange(30)).all()
 
 
-def test_sobel_of_a_grey_image_is_that_of_the_colour_image_of_equal_channels() -> None:
-    grey = pictures(2, channels=1)
-    np.testing.assert_array_equal(edge_strength(torch.from_numpy(grey)).numpy(),
-                                  edge_strength(torch.from_numpy(grey.repeat(3, axis=1))).numpy())
+def test_sobel_of_a_gray_image_is_that_of_the_color_image_of_equal_channels() -> None:
+    gray = pictures(2, channels=1)
+    np.testing.assert_array_equal(edge_strength(torch.from_numpy(gray)).numpy(),
+                                  edge_strength(torch.from_numpy(gray.repeat(3, axis=1))).numpy())
 
 
 @pytest.mark.parametrize("name", [name for name, e in ESTIMATORS.values.items() if isinstance(e, Control)])
 def test_per_channel_a_control_ranks_every_value(name: str) -> None:
-    found = rank_images(None, pictures(3), np.zeros(3), np.arange(3), NoNormalisation(), [name],
+    found = rank_images(None, pictures(3), np.zeros(3), np.arange(3), NoNormalization(), [name],
                         EstimatorSettings(unit="channel"), 0, "test")[name]
     assert found.ranks.shape == (3, 192)

@@ -24,7 +24,7 @@ INDICES = np.arange(40, 45)
 
 def rank(names: list[str], network: nn.Module | None = None, **given: Any) -> dict[str, RankedImages]:
     arguments = {"network": network or small_network(), "images": pictures(5), "labels": np.array([0, 1, 2, 3, 0]),
-                 "indices": INDICES, "normalisation": NORMALISATION, "names": names,
+                 "indices": INDICES, "normalization": NORMALISATION, "names": names,
                  "settings": EstimatorSettings(samples=2, ig_steps=2), "root_seed": 0, "split": "test"}
     return rank_images(**{**arguments, **given})
 
@@ -59,7 +59,7 @@ def test_a_network_must_take_the_images() -> None:
     with pytest.raises(ModelError, match=r"cannot take images of 3x9x9 .*; choose a network for this size"):
         rank(["gradient"], images=pictures(5, size=12)[:, :, :9, :9])
     with pytest.raises(ModelError, match="cannot take images of 1x8x8"):
-        rank(["gradient"], images=pictures(5, channels=1), normalisation=GREY)
+        rank(["gradient"], images=pictures(5, channels=1), normalization=GREY)
 
 
 def test_a_network_must_have_the_sources_classes() -> None:
@@ -99,14 +99,14 @@ def test_running_out_of_memory_names_the_remedy(monkeypatch: pytest.MonkeyPatch)
 
 
 class Steep(nn.Module):
-    """Logits within range whose gradients are not: infinite at a pixel that is zero after normalising."""
+    """Logits within range whose gradients are not: infinite at a pixel that is zero after normalizing."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.abs().sqrt().flatten(1).sum(dim=1, keepdim=True).expand(-1, 4)
 
 
 class Identity:
-    """A normalisation that leaves black at zero."""
+    """A normalization that leaves black at zero."""
 
     def apply(self, images: Tensor) -> Tensor:
         return images.float()
@@ -117,7 +117,7 @@ def test_scores_that_are_not_finite_name_estimator_image_and_number(name: str) -
     images = pictures(5) | 1
     images[3, 0, 0, :2] = 0
     with pytest.raises(EstimatorError, match=f"'{name}' gave 2 scores of 64 that are not finite for image 43;"):
-        rank([name], Steep(), images=images, normalisation=Identity())
+        rank([name], Steep(), images=images, normalization=Identity())
 
 
 def plug_in(monkeypatch: pytest.MonkeyPatch, attribute: Callable[..., Any]) -> None:

@@ -73,7 +73,7 @@ def a_task(network: nn.Module, setting: EstimatorSettings, channel_mean: np.ndar
                 Explained(network, NORMALISATION, channel_mean=channel_mean))
 
 
-def test_the_reference_image_is_a_colour_as_the_network_sees_it() -> None:
+def test_the_reference_image_is_a_color_as_the_network_sees_it() -> None:
     black = reference_image(a_task(small_network(), EstimatorSettings(baseline="black")))
     torch.testing.assert_close(black.flatten(), torch.tensor([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]))
     zero = reference_image(a_task(small_network(), EstimatorSettings(baseline="zero")))
@@ -133,13 +133,13 @@ def test_the_variance_around_a_mean_of_a_thousand_is_float64s_to_one_in_ten_thou
 @pytest.mark.parametrize("name", [name for name, e in ESTIMATORS.values.items() if isinstance(e, Explainer)])
 def test_an_identity_holds_what_changes_the_scores_and_nothing_else(name: str) -> None:
     plain = EstimatorSettings(samples=3, ig_steps=4)
-    grey = pictures(4, channels=1)
+    gray = pictures(4, channels=1)
     network = small_network(channels=1)
-    expected = scores(network, grey, [0, 1, 2, 3], [name], plain, normalisation=GREY)[name]
+    expected = scores(network, gray, [0, 1, 2, 3], [name], plain, normalization=GREY)[name]
     for change in ({"samples": 4}, {"noise": 0.3}, {"ig_steps": 5}, {"baseline": "zero"}, {"shard_size": 7},
                    {"names": ("random",)}):
         changed = plain.model_copy(update=change)
-        found = scores(network, grey, [0, 1, 2, 3], [name], changed, normalisation=GREY)[name]
+        found = scores(network, gray, [0, 1, 2, 3], [name], changed, normalization=GREY)[name]
         assert torch.equal(found, expected) == (identity(name, changed) == identity(name, plain)), change
 
 

@@ -76,7 +76,7 @@ def test_surrogates_are_filtered_noise_as_defined(planes: int) -> None:
                 scores[c, y, x] += kernel[c][dy, dx] * noise[c, (y - dy) % 8, (x - dx) % 8]
         expected = references.ranks(scores.astype(np.float32).flatten(), int(index), derive(5, "ties", "train"))
         moved = np.abs(row.astype(int) - expected)
-        assert moved.max() <= 1 and (moved > 0).mean() < 0.02  # rounding may swap neighbours
+        assert moved.max() <= 1 and (moved > 0).mean() < 0.02  # rounding may swap neighbors
     assert tied < 0.01 and (np.sort(ranks, axis=1) == np.arange(planes * 64)).all()
 
 
@@ -96,7 +96,7 @@ def test_a_surrogate_is_as_smooth_as_its_estimator(width: float, tolerance: floa
         assert correlations(ranks, 16)[0] > 0.8 > 0.1 > abs(correlations(smooth_ranks(300, 16, 0.1), 16)[0])
 
 
-def test_a_surrogate_knows_nothing_of_an_image_and_nothing_of_its_neighbours() -> None:
+def test_a_surrogate_knows_nothing_of_an_image_and_nothing_of_its_neighbors() -> None:
     ranks = smooth_ranks(40, 12, 1.0)
     spectrum = mean_periodogram([ranks], 1, 12, 12)
     found, _ = surrogate_ranks(spectrum, np.arange(40), 0, "train")

@@ -17,7 +17,7 @@ from ranked import group, identity, names_of, rank_images
 
 from roar import pipeline
 from roar.datasets import open_source
-from roar.datasets.statistics import Normalisation
+from roar.datasets.statistics import Normalization
 from roar.errors import EstimatorError, SourceError, UnknownNameError, UsageError
 from roar.estimators import ESTIMATORS, TRUTH, Oracle, RankedImages
 from roar.estimators.methods.oracle import erring
@@ -37,7 +37,7 @@ def ranked(name: str, truth: np.ndarray | None = MASKS, unit: str = "sum", rows:
     images = IMAGES[:len(truth)] if truth is not None else IMAGES
     part = None if truth is None else truth[rows]
     return rank_images(None, images[rows], np.zeros(len(images[rows])), np.arange(len(images))[rows],
-                       Normalisation((0.0,) * 3, (1.0,) * 3), [name], EstimatorSettings(unit=unit), root_seed, split,
+                       Normalization((0.0,) * 3, (1.0,) * 3), [name], EstimatorSettings(unit=unit), root_seed, split,
                        truth=part)[name]
 
 
@@ -174,7 +174,7 @@ def test_the_truth_reaches_every_shard_and_models_share_its_rankings(tmp_path: P
         images = getattr(session.source, split)
         assert len(images) == (40 if split == "train" else 30)
         truth = images.truth(np.arange(len(images)))
-        expected = rank_images(None, images.images, images.labels, images.indices, Normalisation((0.0,), (1.0,)),
+        expected = rank_images(None, images.images, images.labels, images.indices, Normalization((0.0,), (1.0,)),
                                ["oracles"], EstimatorSettings(), 0, split, truth=truth)
         for ranking in rankings[:4]:
             np.testing.assert_array_equal(read_ranks(session.store, f"{ranking.folder}/{split}"),

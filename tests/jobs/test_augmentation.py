@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from roar.datasets.statistics import Normalisation
+from roar.datasets.statistics import Normalization
 from roar.errors import TrainingError
 from roar.jobs.training.augmentation import CROP_AREA, CROP_RATIO, Draws, augmented, draw, padded
 from roar.recipes import Recipe
 
 CPU = torch.device("cpu")
-GREY = Normalisation((0.5, 0.2, 0.1), (1.0, 1.0, 1.0))
+GREY = Normalization((0.5, 0.2, 0.1), (1.0, 1.0, 1.0))
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_resized_crops_have_the_areas_and_ratios_asked_for() -> None:
     assert (column.abs() + half_width).max() <= 1 + 1e-6
 
 
-def test_a_resized_crop_of_everything_is_the_image_and_of_a_corner_its_colour(images: Tensor) -> None:
+def test_a_resized_crop_of_everything_is_the_image_and_of_a_corner_its_color(images: Tensor) -> None:
     whole = Draws(box=torch.tensor([[1.0], [1.0], [0.0], [0.0]]).expand(4, 30))
     assert torch.equal(augmented(images, torch.arange(30), whole, 7, 9), images)
     flat = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)

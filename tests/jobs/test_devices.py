@@ -14,7 +14,7 @@ from pretended_device import Elsewhere, plain_optimizers, pretended_device
 from ranked import names_of, rank_images
 from torch import Tensor
 
-from roar.datasets import Normalisation
+from roar.datasets import Normalization
 from roar.datasets.degradation import degrade
 from roar.datasets.fills.base import FillContext
 from roar.datasets.fills.registry import fill_kinds, find_fill
@@ -30,7 +30,7 @@ from roar.store.store import open_store
 __all__ = ["plain_optimizers"]
 pytestmark = pytest.mark.usefixtures("plain_optimizers")
 
-NORMALISATION = Normalisation((0.5, 0.4, 0.5), (0.2, 0.2, 0.3))
+NORMALISATION = Normalization((0.5, 0.4, 0.5), (0.2, 0.2, 0.3))
 MEAN = np.array([120, 60, 200], dtype=np.uint8)
 RECIPE = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01, "momentum": 0.9, "padding": 2}
 # Whole runs: packed networks, dropout, mixed fills and controls; the last one differentiates twice.

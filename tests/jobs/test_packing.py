@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from roar.datasets import open_source
 from roar.datasets.degradation import replaced_mask
-from roar.datasets.statistics import Normalisation, normalisation
+from roar.datasets.statistics import Normalization, normalization
 from roar.errors import ModelError, TrainingError
 from roar.jobs.training.evaluation import evaluate
 from roar.jobs.training.loop import TrainingLog, train
@@ -19,7 +19,7 @@ from roar.models.architectures.simplecnn import SimpleCNN
 from roar.recipes import Recipe, load_recipe
 from roar.seeds.streams import random_order
 
-HALF = Normalisation((0.5,), (0.25,))
+HALF = Normalization((0.5,), (0.25,))
 
 
 def network(seed: int) -> nn.Module:
@@ -43,7 +43,7 @@ def test_digits_packed_and_alone_agree() -> None:
     """
     source = open_source("digits")
     recipe = Recipe(**load_recipe("digits"))
-    own = normalisation(source.train.images)
+    own = normalization(source.train.images)
     images, test = torch.from_numpy(source.train.images), torch.from_numpy(source.test.images)
     labels, test_labels = torch.from_numpy(source.train.labels), torch.from_numpy(source.test.labels)
     members = [(threshold, seed) for threshold in (0.0, 50.0, 90.0) for seed in (0, 1)]

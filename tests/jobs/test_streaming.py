@@ -20,11 +20,11 @@ from picture_files import encode, picture, write_folder, write_parquet
 from torch import Tensor
 
 from roar import pipeline
-from roar.datasets import Normalisation, Source, open_source
+from roar.datasets import Normalization, Source, open_source
 from roar.datasets.degradation import degrade
 from roar.datasets.fills.base import FillContext
 from roar.datasets.fills.registry import find_fill
-from roar.errors import DamagedArtefactError, ExperimentError, SourceError
+from roar.errors import DamagedArtifactError, ExperimentError, SourceError
 from roar.experiment import Experiment, load_experiment
 from roar.jobs import streaming
 from roar.jobs.images import free_memory, placed
@@ -43,7 +43,7 @@ from roar.report.view import Results
 from roar.seeds.streams import random_order
 from roar.store.shards import RankFolder, RankReader, shard_bytes, shard_name
 
-COLOUR = Normalisation((0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
+COLOUR = Normalization((0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
 COUNT, WINDOW, SHARD = 70, 32, 16
 MEAN = torch.tensor([100, 110, 120], dtype=torch.uint8)
 
@@ -101,7 +101,7 @@ def both(source: Source, fill: str) -> tuple[Tensor, Stream]:
 # -- the order -------------------------------------------------------------------------------------------------------
 
 
-def test_windows_permute_blocks_of_neighbours(small_blocks: None) -> None:
+def test_windows_permute_blocks_of_neighbors(small_blocks: None) -> None:
     orders = [epoch_order(windowed(), COUNT, seed=1, epoch=epoch) for epoch in (0, 1)]
     for order in orders:
         assert sorted(order) == list(range(COUNT))
@@ -147,7 +147,7 @@ def test_recipes_without_a_window_keep_their_keys() -> None:
 # -- the images ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fill", ["mean", "random-colour", "local-mean", "noisy-linear"])
+@pytest.mark.parametrize("fill", ["mean", "random-color", "local-mean", "noisy-linear"])
 def test_a_stream_gives_what_memory_holds(source: Source, fill: str) -> None:
     whole, stream = both(source, fill)
     assert not torch.equal(whole, torch.from_numpy(source.train.decode(np.arange(COUNT))))
@@ -169,7 +169,7 @@ def test_one_shard_is_held_and_each_is_read_once(source: Source) -> None:
 def test_ranks_are_joined_by_index(source: Source) -> None:
     read = reader(source.train.indices, ranks_of(COUNT))
     positions = np.array([20, 21])
-    with pytest.raises(DamagedArtefactError, match=rf"part-00001\.parquet' has no ranks of image {COUNT * 100}; "):
+    with pytest.raises(DamagedArtifactError, match=rf"part-00001\.parquet' has no ranks of image {COUNT * 100}; "):
         read(positions, np.array([source.train.indices[20], COUNT * 100]))
 
 
@@ -251,7 +251,7 @@ def test_a_picture_that_cannot_be_read_ends_the_training(source: Source) -> None
 
 SMALL: dict[str, Any] = {
     "estimators": {"names": ["gradient", "random"], "shard_size": 25, "samples": 2},
-    "degrade": {"thresholds": [50], "fill": "random-colour"},
+    "degrade": {"thresholds": [50], "fill": "random-color"},
     "train": {"epochs": 1, "batch_size": 16, "window": WINDOW},
     "retrain": {"seeds": 1, "epochs": 1, "batch_size": 16, "window": WINDOW},
 }

@@ -14,7 +14,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from roar.datasets import open_source
-from roar.datasets.statistics import Normalisation, normalisation
+from roar.datasets.statistics import Normalization, normalization
 from roar.errors import ModelError, TrainingError
 from roar.jobs.training.checkpoint import State
 from roar.jobs.training.evaluation import affine
@@ -22,14 +22,14 @@ from roar.jobs.training.loop import TrainingLog, evaluate, learning_rate, logits
 from roar.models import create, weights_bytes, weights_hash
 from roar.recipes import Recipe, load_recipe
 
-HALF = Normalisation((0.5,), (0.25,))
+HALF = Normalization((0.5,), (0.25,))
 
 
 @dataclass(frozen=True)
 class Pictures:
     images: Tensor
     labels: Tensor
-    normalisation: Normalisation = HALF
+    normalization: Normalization = HALF
 
 
 def noise(count: int = 70, size: int = 8, seed: int = 0) -> Pictures:
@@ -41,7 +41,7 @@ def noise(count: int = 70, size: int = 8, seed: int = 0) -> Pictures:
 @pytest.fixture(scope="module")
 def digits() -> tuple[Pictures, Pictures]:
     source = open_source("digits")
-    train_images = normalisation(source.train.images)
+    train_images = normalization(source.train.images)
     parts = [Pictures(torch.from_numpy(split.images), torch.from_numpy(split.labels), train_images)
              for split in (source.train, source.test)]
     return parts[0], parts[1]
@@ -49,7 +49,7 @@ def digits() -> tuple[Pictures, Pictures]:
 
 def trained(pictures: Pictures, recipe: Recipe, seed: int = 0, **more: Any) -> tuple[nn.Module, TrainingLog]:
     network = create("simplecnn", in_channels=1, image_size=8, seed=seed)
-    log = train(network, pictures.images, pictures.labels, recipe, pictures.normalisation, seed, **more)
+    log = train(network, pictures.images, pictures.labels, recipe, pictures.normalization, seed, **more)
     return network, log
 
 
@@ -66,7 +66,7 @@ def test_digits_are_learned(digits: tuple[Pictures, Pictures]) -> None:
     accuracies = []
     for seed in range(2):
         network, log = trained(pictures, recipe, seed)
-        accuracies.append(evaluate(network, test.images, test.labels, test.normalisation).accuracy)
+        accuracies.append(evaluate(network, test.images, test.labels, test.normalization).accuracy)
         assert log.loss[-1] < 0.1 < log.loss[0]
         assert log.accuracy[0] < log.accuracy[-1] <= 1
         assert log.epochs == len(log.loss) == len(log.accuracy) == recipe.epochs
@@ -100,7 +100,7 @@ def test_batches_are_the_same_whatever_the_images_show() -> None:
 
     planes = torch.arange(40, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
     for cell, images in (("a", planes), ("b", planes + 100)):
-        train(Recorder(cell), images, torch.arange(40), AUGMENTED, Normalisation((0.0,), (1 / 255,)), seed=4)
+        train(Recorder(cell), images, torch.arange(40), AUGMENTED, Normalization((0.0,), (1 / 255,)), seed=4)
     assert torch.allclose(torch.stack(seen["a"]) + 100, torch.stack(seen["b"]), atol=1e-4)
     first_epoch, second_epoch = torch.cat(seen["a"][:2]).round(), torch.cat(seen["a"][2:4]).round()
     assert len(set(first_epoch.tolist())) == 32
@@ -162,7 +162,7 @@ def test_divergence_says_when_and_what_to_do() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Linear(10, 10))
     recipe = small(learning_rate=1000.0, warmup_epochs=0.1)
     with pytest.raises(TrainingError, match=r"not finite in epoch \d of 3, at a learning rate of 1000; low"):
-        train(network, noise().images, noise().labels, recipe, Normalisation((0.5,), (1e-6,)), seed=0)
+        train(network, noise().images, noise().labels, recipe, Normalization((0.5,), (1e-6,)), seed=0)
 
 
 def test_one_image_is_too_few() -> None:
@@ -188,7 +188,7 @@ def test_the_loop_is_plain_stochastic_gradient_descent() -> None:
     literal = create("simplecnn", in_channels=1, image_size=8, seed=7).train()
     optimizer = torch.optim.SGD([{"params": [p], "weight_decay": 5e-4 if p.ndim > 1 else 0}
                                  for p in literal.parameters()], lr=0.05, momentum=0.9, nesterov=True)
-    x = pictures.normalisation.apply(pictures.images)
+    x = pictures.normalization.apply(pictures.images)
     for epoch in range(3):
         order = random_order(derive(7, "batches"), epoch, 70)
         for start in (0, 16, 32, 48):
@@ -232,7 +232,7 @@ def test_steps_at_the_papers_epochs() -> None:
     assert learning_rate(recipe, 0, 32_000, 312) == pytest.approx(1.6 / (5 * 312))
 
 
-def test_the_affine_form_is_the_normalisation() -> None:
+def test_the_affine_form_is_the_normalization() -> None:
     pictures = noise()
     scale, shift = affine(HALF, torch.device("cpu"))
     assert torch.allclose(pictures.images * scale + shift, HALF.apply(pictures.images), atol=1e-6)

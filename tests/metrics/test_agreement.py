@@ -206,14 +206,14 @@ def test_two_settings_of_one_estimator_are_told_apart(session: pipeline.Session,
     assert all(name == "random" or name.startswith("vargrad (") for name in names)
 
 
-def test_the_store_knows_the_artefacts(session: pipeline.Session, tmp_path: Path) -> None:
+def test_the_store_knows_the_artifacts(session: pipeline.Session, tmp_path: Path) -> None:
     store = session.store
     assert damages(store) == []
     assert store.files.list("metrics/agreement")
     other = open_store(str(tmp_path / "other"))
-    assert merge(other, store).artefacts >= 3
+    assert merge(other, store).artifacts >= 3
     pd.testing.assert_frame_equal(Results(other).ranking_agreement(), Results(store).ranking_agreement())
-    assert read_status(store).artefacts["models"] == (2, 0)
+    assert read_status(store).artifacts["models"] == (2, 0)
 
 
 def test_one_ranking_has_nothing_to_agree_with(tmp_path: Path) -> None:

@@ -43,15 +43,15 @@ def literal(session: Session, folder: str, mode: str) -> tuple[list[list[bool]],
     network = build(model.network)
     network.load_state_dict(load_file(Path(store.location) / model.folder / "weights.safetensors"))
     network.eval()
-    mean, std = (torch.tensor(facts[f"normalise_{part}"]).view(-1, 1, 1) for part in ("mean", "std"))
-    colour = channel_mean(source.train.images)
+    mean, std = (torch.tensor(facts[f"normalize_{part}"]).view(-1, 1, 1) for part in ("mean", "std"))
+    color = channel_mean(source.train.images)
     ranks = read_ranks(store, folder)
     correct, probability = ([[] for _ in THRESHOLDS] for _ in range(2))
     for image, label, rank in zip(source.test.images, source.test.labels, ranks, strict=True):
         with torch.no_grad():
             explained = int(network(((torch.from_numpy(image) / 255 - mean) / std)[None]).argmax())
         order = np.argsort(rank)
-        canvas = image.copy() if mode == "roar" else np.broadcast_to(colour[:, None, None], image.shape).copy()
+        canvas = image.copy() if mode == "roar" else np.broadcast_to(color[:, None, None], image.shape).copy()
         counts = [int(np.floor(t * len(order) / 100 + 0.5)) for t in THRESHOLDS]
         steps = range(len(THRESHOLDS)) if mode == "roar" else reversed(range(len(THRESHOLDS)))
         done, found = 0, {}
@@ -59,7 +59,7 @@ def literal(session: Session, folder: str, mode: str) -> tuple[list[list[bool]],
             upto = counts[step] if mode == "roar" else len(order) - counts[step]
             for pixel in order[done:upto]:
                 row, column = divmod(int(pixel), image.shape[2])
-                canvas[:, row, column] = colour if mode == "roar" else image[:, row, column]
+                canvas[:, row, column] = color if mode == "roar" else image[:, row, column]
             done = upto
             with torch.no_grad():
                 z = network(((torch.from_numpy(canvas) / 255 - mean) / std)[None])[0]

@@ -19,7 +19,7 @@ from roar.metrics.deletion.frames import FOLDER, read_deletion_images
 from roar.metrics.deletion.worker import _curves, _images
 from roar.report.files import one_table, write_report
 from roar.report.view import Results
-from roar.store.artefacts import MANIFEST, file_entry, key_of, manifest_bytes
+from roar.store.artifacts import MANIFEST, file_entry, key_of, manifest_bytes
 from roar.store.store import Store, open_store
 
 THRESHOLDS = (0.0, 10.0, 50.0, 90.0)
@@ -36,7 +36,7 @@ def images_of(estimator: str, mode: str = "roar", count: int = 30, thresholds: t
 
 
 def area_of(frame: pd.DataFrame, image: int, column: str) -> float:
-    """One image's area in percent: the trapezoids between neighbouring thresholds, over their whole span."""
+    """One image's area in percent: the trapezoids between neighboring thresholds, over their whole span."""
     curve = sorted((row["threshold"], float(row[column])) for row in frame.to_dict("records") if row["index"] == image)
     total = sum((b - a) * (f + g) / 2 for (a, f), (b, g) in pairwise(curve))
     return 100 * total / (curve[-1][0] - curve[0][0])
@@ -113,7 +113,7 @@ def store(tmp_path: Path) -> Store:
     return found
 
 
-def test_the_images_are_read_one_artefact_at_a_time(store: Store) -> None:
+def test_the_images_are_read_one_artifact_at_a_time(store: Store) -> None:
     frames = read_deletion_images(store)
     first = next(frames)
     assert first["estimator"].unique().tolist() == ["gradient"]

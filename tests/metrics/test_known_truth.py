@@ -96,7 +96,7 @@ def test_without_retraining_the_worst_ranking_looks_informative(toy: Session) ->
 def test_planted_pixels_order_the_estimators_by_how_right_they_are(tmp_path: Path) -> None:
     """oracle < oracle-noisy(0.2) < random < oracle-inverted in accuracy, at 20 and at 40 %, beyond paired intervals.
 
-    `planted` with one informative patch of 3x3 pixels and one distractor in fixed places of 12x12 grey pixels, two
+    `planted` with one informative patch of 3x3 pixels and one distractor in fixed places of 12x12 gray pixels, two
     classes, difficulty 0.7, 600 training and 1,000 test images; `linear`, 10 epochs, five seeds. Accuracy 0.985
     untouched; at 20 % 0.525, 0.652, 0.949 and 0.984, at 40 % 0.519, 0.629, 0.867 and 0.985, each with a standard
     deviation over seeds under 0.006. The seeds are of the retraining: the intervals speak of this one set of images.

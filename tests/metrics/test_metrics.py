@@ -22,7 +22,7 @@ COUNTER = '''
 from roar.metrics import Metric, Table
 from roar.pipeline import rank
 from roar.registry import Paper
-from roar.store.artefacts import artefact_files, key_of
+from roar.store.artifacts import artifact_files, key_of
 from roar.store.frames import read_frames
 from roar.store.parquet import parquet_bytes
 
@@ -35,7 +35,7 @@ def measure(session):
         identity = {"ranking": ranking.key}
         folder = f"metrics/counter/{ranking.estimator}-{key_of(identity)}"
         table = pa.table({"estimator": [ranking.estimator], "images": [len(session.source.test)]})
-        for path, data in artefact_files("counter", folder, identity, {"t.parquet": parquet_bytes(table)}, {}).items():
+        for path, data in artifact_files("counter", folder, identity, {"t.parquet": parquet_bytes(table)}, {}).items():
             session.store.files.write(path, data)
         folders.append(folder)
     return folders

@@ -17,7 +17,7 @@ from ranked import rank_images
 
 from roar import pipeline
 from roar.datasets.degradation import replaced_count, replaced_mask
-from roar.datasets.statistics import channel_mean, normalisation
+from roar.datasets.statistics import channel_mean, normalization
 from roar.errors import EstimatorError, ExperimentError, TrainingError
 from roar.estimators import ESTIMATORS
 from roar.estimators.ranks import accumulated
@@ -68,7 +68,7 @@ def rows(session: Session, **where: Any) -> pd.DataFrame:
 def planned(tmp_path: Path, **changes: Any) -> dict[tuple[str, float, int], Job]:
     """The jobs of mode recursive by estimator, threshold and seed; nothing is trained."""
     session = pipeline.prepare(asked(tmp_path / "store", **changes))
-    facts = {"weights": "w", "normalise_mean": [0.5], "normalise_std": [0.5]}
+    facts = {"weights": "w", "normalize_mean": [0.5], "normalize_std": [0.5]}
     rankings = [plan.ranking(session.experiment, session.source, estimator, session.models[0], "w")
                 for estimator in session.estimators]
     jobs = jobs_plan.jobs(session, session.models[0], rankings, facts)
@@ -87,7 +87,7 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> Session:
 def literal_chain(session: Session, estimator: str, seed: int) -> list[float]:
     """The accuracies of networks 0, 1, ...: every network by the plain loop, every pixel removed one by one."""
     source, experiment, recipe = session.source, session.experiment, session.experiment.retrain.resolve("digits")
-    own, mean = normalisation(source.train.images), channel_mean(source.train.images)
+    own, mean = normalization(source.train.images), channel_mean(source.train.images)
     splits = {"train": source.train, "test": source.test}
     seen = {name: split.images.copy() for name, split in splits.items()}
     gone = {name: np.zeros((len(split), 64), bool) for name, split in splits.items()}

@@ -22,7 +22,7 @@ from roar import pipeline
 from roar.analysis.figures import leaderboard_intervals, render
 from roar.analysis.frames import COLUMNS
 from roar.analysis.leaderboard import leaderboard
-from roar.datasets.statistics import normalisation
+from roar.datasets.statistics import normalization
 from roar.errors import AnalysisError, ExperimentError
 from roar.experiment import EstimatorSettings, Experiment, load_experiment, portable, to_toml
 from roar.metrics.agreement.tasks import agreement as measure_agreement
@@ -164,11 +164,11 @@ def by_hand(session: pipeline.Session, names: list[str]) -> nn.Module:
     ("cascading", 1, ["linear"]), ("cascading", 3, ["linear", "conv3", "conv2"]),
     ("cascading", 4, ["linear", "conv3", "conv2", "conv1"]), ("independent", 2, ["conv3"]),
     ("independent", 4, ["conv1"])])
-def test_the_correlations_are_those_of_a_network_that_is_randomised_by_hand(
+def test_the_correlations_are_those_of_a_network_that_is_randomized_by_hand(
         session: pipeline.Session, kind: str, step: int, names: list[str]) -> None:
     real = pipeline.rank(session, ("test",))
     images, labels = session.source.test.images, session.source.test.labels
-    norm = normalisation(session.source.train.images)
+    norm = normalization(session.source.train.images)
     trained = by_hand(session, [])
     targets = trained(norm.apply(torch.from_numpy(images))).argmax(1).detach().numpy()
     settings = EstimatorSettings(samples=2, ig_steps=3, target="label")
@@ -190,7 +190,7 @@ def test_the_correlations_are_those_of_a_network_that_is_randomised_by_hand(
 def test_with_nothing_drawn_anew_the_ranking_is_the_real_one(session: pipeline.Session) -> None:
     """But for ties, which fall by other lots, and which a gradient has none of."""
     images = session.source.test.images
-    norm = normalisation(session.source.train.images)
+    norm = normalization(session.source.train.images)
     ranking = next(r for r in pipeline.rank(session, ("test",)) if r.estimator == "smoothgrad")
     targets = by_hand(session, [])(norm.apply(torch.from_numpy(images))).argmax(1).detach().numpy()
     again = rank_images(by_hand(session, []), images, targets, session.source.test.indices, norm, ["smoothgrad"],
@@ -203,7 +203,7 @@ def test_tied_pixels_fall_by_other_lots() -> None:
     with torch.no_grad():
         flat[1].weight.zero_()
     images = np.zeros((2, 1, 8, 8), np.uint8)
-    norm = normalisation(images + 1)
+    norm = normalization(images + 1)
 
     def ranks(lots: int | None) -> np.ndarray:
         return rank_images(flat, images, np.zeros(2), np.arange(2), norm, ["gradient"], EstimatorSettings(), 0, "test",
@@ -226,7 +226,7 @@ def test_the_network_of_shuffled_labels_is_trained_by_the_usual_recipe_and_says_
     network = create("simplecnn", 10, 1, 8)
     network.load_state_dict(load(store.read_file(folder, "weights.safetensors")))
     train = session.source.train
-    norm = normalisation(train.images)
+    norm = normalization(train.images)
     order = random_order(derive(0, "shuffled labels", 0), 0, len(train))
     found = network.eval()(norm.apply(torch.from_numpy(train.images))).argmax(1).numpy()
     assert manifest["facts"]["train_accuracy"] == pytest.approx((found == train.labels[order]).mean())
@@ -298,7 +298,7 @@ def test_default_settings_leave_no_trace_in_a_plan() -> None:
 
 def test_the_command_prints_correlations_and_writes_table_and_figures(roar: Callable[..., Any], tmp_path: Path) -> None:
     said = roar("sanity", "--limit-train", "60", "--limit-test", "20", "--train-epochs", "1", "--estimator",
-                "gradient,random", "--executor", "serial", "--store", "store", "--threshold", "50", "--randomise",
+                "gradient,random", "--executor", "serial", "--store", "store", "--threshold", "50", "--randomize",
                 "cascading,labels", "--steps", "2")
     assert said.code == 0, said.err
     lines = [line.split("\t") for line in said.out.splitlines()]

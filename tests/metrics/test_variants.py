@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from roar import pipeline
-from roar.datasets.statistics import Normalisation
+from roar.datasets.statistics import Normalization
 from roar.errors import ExperimentError, ModelError
 from roar.experiment import Experiment, load_experiment, portable, to_toml
 from roar.jobs.training import resume as resuming
@@ -29,7 +29,7 @@ from roar.models.regularizers import parse
 from roar.recipes import Recipe
 from roar.report.view import Results
 
-HALF = Normalisation((0.5,), (0.25,))
+HALF = Normalization((0.5,), (0.25,))
 SMALL: dict[str, Any] = {
     "source": {"limit_train": 120, "limit_test": 60},
     "estimators": {"names": ["gradient", "random"], "shard_size": 80},
@@ -159,7 +159,7 @@ def test_the_penalty_of_a_frozen_filter_is_not_counted() -> None:
 
 
 def test_training_the_head_is_logistic_regression_on_fixed_features() -> None:
-    """A loop of its own over features that are computed once, with the loop's order, rates, and optimiser."""
+    """A loop of its own over features that are computed once, with the loop's order, rates, and optimizer."""
     recipe = Recipe(epochs=3, batch_size=16, learning_rate=0.3, weight_decay=0.01, label_smoothing=0.1)
     images, labels, network = noise(), torch.arange(40) % 10, digits_network()
     features: list[Tensor] = []
@@ -239,14 +239,14 @@ def test_a_rate_near_zero_gives_the_explained_network(variant: str, tmp_path: Pa
 
 
 def test_a_reference_is_the_explained_network_trained_further(tmp_path: Path) -> None:
-    """The row of seed 1 by a training of its own, from the weights in the store and through their normalisation."""
+    """The row of seed 1 by a training of its own, from the weights in the store and through their normalization."""
     from roar.seeds.streams import derive
 
-    model = [{"normalise_mean": [0.3], "normalise_std": [0.6]}]
+    model = [{"normalize_mean": [0.3], "normalize_std": [0.6]}]
     session = pipeline.prepare(experiment(tmp_path / "store", "fine-tune", model=model, pack=1))
     (job,) = [job for job in retrain(session) if job.ranking is None and job.row["seed"] == 1]
-    assert session.models[0].settings.normalise_mean == (0.3,)
-    own = Normalisation((0.3,), (0.6,))
+    assert session.models[0].settings.normalize_mean == (0.3,)
+    own = Normalization((0.3,), (0.6,))
     network = create("simplecnn", in_channels=1, image_size=8)
     network.load_state_dict(load_file(tmp_path / "store" / session.models[0].folder / "weights.safetensors"))
     images, test = (torch.from_numpy(split.images) for split in (session.source.train, session.source.test))

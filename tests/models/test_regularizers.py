@@ -1,4 +1,4 @@
-"""Regularisers: how they are spelled, and every term against its literal formula."""
+"""Regularizers: how they are spelled, and every term against its literal formula."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from roar.datasets.statistics import Normalisation
+from roar.datasets.statistics import Normalization
 from roar.errors import ExperimentError, TrainingError, UnknownNameError, UsageError
 from roar.jobs.training.evaluation import logits
 from roar.jobs.training.loop import train
@@ -25,7 +25,7 @@ from roar.models import create, model_kinds, weights_hash
 from roar.models.regularizers import REGULARIZERS, Regularizer, Term, kinds, parse
 from roar.recipes import Recipe
 
-HALF = Normalisation((0.5,), (0.25,))
+HALF = Normalization((0.5,), (0.25,))
 MODELS = [kind.name for kind in model_kinds() if kind.parameters < 2e6 and kind.name != "resnet56"]
 
 
@@ -56,7 +56,7 @@ def trained(regularizer: str, seed: int = 0, **changes: Any) -> nn.Module:
     ("elastic(1e-5, 2)", "elastic(1e-5,2)"), ("recipe+dropout(.5)", "recipe+dropout(0.5)"), ("l2(1e+2)", "l2(100)"),
     ("label-smoothing(0.1)+group-lasso(1)", "group-lasso(1)+label-smoothing(0.1)"),
 ])
-def test_a_regulariser_has_one_spelling(written: str, spelled: str) -> None:
+def test_a_regularizer_has_one_spelling(written: str, spelled: str) -> None:
     assert str(parse(written)) == spelled
     assert parse(spelled) == parse(written)
 
@@ -80,13 +80,13 @@ def test_every_combination_is_read_back(chosen: list[Any], data: st.DataObject) 
     ("none+l1(1)", ExperimentError, "leave none out"), ("l1(1)+l1(2)", ExperimentError, "twice"),
     ("", ExperimentError, "a name with numbers"), ("l2(1", ExperimentError, "a name with numbers"),
 ])
-def test_what_is_no_regulariser_is_refused_in_one_sentence(written: str, error: type[Exception], says: str) -> None:
+def test_what_is_no_regularizer_is_refused_in_one_sentence(written: str, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says.replace("(", r"\(").replace(")", r"\)")) as raised:
         parse(written)
     assert "\n" not in str(raised.value)
 
 
-def test_what_a_regulariser_does_to_a_recipe() -> None:
+def test_what_a_regularizer_does_to_a_recipe() -> None:
     given_recipe = recipe(weight_decay=5e-4, label_smoothing=0.1)
 
     def over(text: str) -> tuple[float, float]:
@@ -188,7 +188,7 @@ def test_decoupled_decay_shrinks_weights_and_nothing_else() -> None:
         torch.testing.assert_close(p.detach(), before[name] * (0.95 if p.ndim >= 2 else 1.0))
 
 
-def test_coupled_l2_is_the_optimisers_weight_decay() -> None:
+def test_coupled_l2_is_the_optimizers_weight_decay() -> None:
     """The gradient of lambda/2 sum w^2 is what SGD and Adam add for ``weight_decay``."""
     for optimizer in ("sgd", "adam"):
         coupled = trained("l2(0.01)", optimizer=optimizer, learning_rate=1e-3)
@@ -236,7 +236,7 @@ def test_none_adds_nothing_to_vgg() -> None:
 @pytest.mark.parametrize("text", ["l1(1e-3)", "l2(1e-2)", "weight-decay(0.5)", "dropout(0.5)", "elastic(1e-3,1e-3)",
                                   "group-lasso(1e-3)", "input-gradient(0.1)", "label-smoothing(0.2)",
                                   "l2(1e-3)+dropout(0.3)+input-gradient(0.01)"])
-def test_every_regulariser_changes_a_training_and_repeats(text: str) -> None:
+def test_every_regularizer_changes_a_training_and_repeats(text: str) -> None:
     hashes = [weights_hash(trained(text).state_dict()) for _ in range(2)]
     assert hashes[0] == hashes[1] != weights_hash(trained("none").state_dict())
 
@@ -244,12 +244,12 @@ def test_every_regulariser_changes_a_training_and_repeats(text: str) -> None:
 @pytest.mark.parametrize("text", ["l1(3)", "group-lasso(3)"])
 def test_a_large_lambda_drives_weights_to_zero(text: str) -> None:
     settings = {"epochs": 30, "learning_rate": 0.002, "momentum": 0.0}
-    regularised, plain = trained(text, **settings), trained("none", **settings)
-    filters = [m for m in regularised.modules() if isinstance(m, nn.Conv2d)]
+    regularized, plain = trained(text, **settings), trained("none", **settings)
+    filters = [m for m in regularized.modules() if isinstance(m, nn.Conv2d)]
     shrunk = sum(int((m.weight.abs() < 1e-2).sum()) for m in filters) / sum(m.weight.numel() for m in filters)
     assert shrunk > 0.95
     assert sparsity(plain) < 0.1
-    assert weight_norm(regularised) < weight_norm(plain) / 2
+    assert weight_norm(regularized) < weight_norm(plain) / 2
 
 
 def test_the_input_gradient_gets_smaller() -> None:
@@ -262,7 +262,7 @@ def test_the_input_gradient_gets_smaller() -> None:
     assert size(trained("input-gradient(5)", epochs=6)) < 0.8 * size(trained("none", epochs=6))
 
 
-def test_packed_networks_are_regularised_as_alone() -> None:
+def test_packed_networks_are_regularized_as_alone() -> None:
     text = "l2(1e-2)+input-gradient(0.05)+group-lasso(1e-4)"
     together = [create("simplecnn", in_channels=1, image_size=8, seed=seed) for seed in (0, 1)]
     images, labels = pictures()
@@ -277,10 +277,10 @@ def test_dropout_acts_in_training_only_and_changes_no_weight(name: str) -> None:
     plain, dropped = (create(name, seed=1, dropout=p) for p in (0.0, 0.5))
     assert weights_hash(plain.state_dict()) == weights_hash(dropped.state_dict())
     images, _ = pictures(6, 32, 3)
-    normalisation = Normalisation((0.5,) * 3, (0.25,) * 3)
+    normalization = Normalization((0.5,) * 3, (0.25,) * 3)
     dropped.train()  # evaluation must put it to rest by itself
-    assert torch.equal(logits(plain, images, normalisation), logits(dropped, images, normalisation))
-    x = normalisation.apply(images)
+    assert torch.equal(logits(plain, images, normalization), logits(dropped, images, normalization))
+    x = normalization.apply(images)
     torch.manual_seed(0)
     assert not torch.equal(dropped.train()(x), plain.train()(x))
 
@@ -292,11 +292,11 @@ def test_dropout_is_off_while_pixels_are_ranked() -> None:
     from roar.experiment import EstimatorSettings
 
     images, labels = pictures(6, 32, 3)
-    normalisation = Normalisation((0.5,) * 3, (0.25,) * 3)
+    normalization = Normalization((0.5,) * 3, (0.25,) * 3)
     ranks = []
     for p in (0.0, 0.5):
         network = create("simplecnn-relu", seed=1, dropout=p).train()  # as a training would leave it
-        found = rank_images(network, images, labels.numpy(), np.arange(6), normalisation, ["gradient", "vargrad"],
+        found = rank_images(network, images, labels.numpy(), np.arange(6), normalization, ["gradient", "vargrad"],
                             EstimatorSettings(samples=2), 0, "train", num_classes=10)
         ranks.append(found)
     for name in ("gradient", "vargrad"):

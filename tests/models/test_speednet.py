@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from roar.datasets.statistics import Normalisation
+from roar.datasets.statistics import Normalization
 from roar.jobs.training.loop import evaluate, train
 from roar.models import create, weights_hash
 from roar.models.architectures.speednet import EPSILON, PATCH, SHIFT, ShiftNorm, identity_convolution, whitening
@@ -29,7 +29,7 @@ def pictures(count: int = 80, size: int = 12, channels: int = 3) -> tuple[Tensor
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_first_layer_whitens(channels: int) -> None:
     images = torch.randn(50, channels, 10, 10, generator=torch.Generator().manual_seed(1))
-    images = images + images.roll(1, 3)  # neighbours are alike
+    images = images + images.roll(1, 3)  # neighbors are alike
     responses = F.conv2d(images, whitening(images)).transpose(0, 1).flatten(1)
     moment = responses @ responses.T / responses.shape[1]
     assert torch.allclose(moment, torch.eye(channels * PATCH**2), atol=0.02)
@@ -62,7 +62,7 @@ def test_the_shift_learns_as_fast_as_said() -> None:
 def test_training_prepares_the_first_layer_and_learns() -> None:
     images, labels = pictures()
     recipe = Recipe(**{**load_recipe("cifar10-fast"), **SMALL, "augmentation": ("crop",)})
-    half = Normalisation((0.5,) * 3, (0.25,) * 3)
+    half = Normalization((0.5,) * 3, (0.25,) * 3)
     hashes = set()
     for _ in range(2):
         network = create("speednet", num_classes=2, image_size=12, seed=0)
@@ -78,7 +78,7 @@ def test_training_prepares_the_first_layer_and_learns() -> None:
 def test_resumed_is_the_same_training() -> None:
     images, labels = pictures(40)
     recipe = Recipe(**{**load_recipe("cifar10-fast"), **SMALL})
-    half, kept = Normalisation((0.5,) * 3, (0.25,) * 3), []
+    half, kept = Normalization((0.5,) * 3, (0.25,) * 3), []
     whole, resumed = (create("speednet", num_classes=2, image_size=12, seed=0) for _ in range(2))
     recipe = recipe.model_copy(update={"epochs": 2})
     train(whole, images, labels, recipe, half, seed=1, checkpoint=lambda state: kept.append(state()))

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load, save_file
 
 from roar.datasets import open_source
-from roar.datasets.statistics import Normalisation
+from roar.datasets.statistics import Normalization
 from roar.errors import ModelError
 from roar.jobs.training.evaluation import evaluate
 from roar.models import create, load_weights, weights_bytes, weights_hash
@@ -116,10 +116,10 @@ def published_accuracy(data: Path, weights: Path, name: str, images: int) -> flo
     test = open_source(f"parquet:{data}").test
     network = create(name)
     load_weights(network, weights / f"cifar10-{name}.safetensors")
-    normalisation = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    normalization = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     first = np.arange(images)
     labels = torch.from_numpy(test.labels[first])
-    return evaluate(network, torch.from_numpy(test.decode(first)), labels, normalisation).accuracy
+    return evaluate(network, torch.from_numpy(test.decode(first)), labels, normalization).accuracy
 
 
 @pytest.mark.slow

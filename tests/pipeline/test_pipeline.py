@@ -101,7 +101,7 @@ def test_ray_with_any_number_of_workers_gives_the_same_bytes(serial: Session, wo
 
 
 @pytest.mark.parametrize(("name", "arguments"), [("ray.tune:NoSuchCallback", {}), ("nothing", {}), ("pathlib:Path", {}),
-                                                 ("ray.tune.logger:JsonLoggerCallback", {"colour": "red"})])
+                                                 ("ray.tune.logger:JsonLoggerCallback", {"color": "red"})])
 def test_a_callback_that_is_none_is_refused(name: str, arguments: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r"compute\.callback"):
         finished(tmp_path / "store", executor="ray", callback=[{"name": name, "arguments": arguments}])
@@ -152,13 +152,13 @@ def test_a_training_that_fails_is_a_row_and_stops_no_other(tmp_path: Path, monke
 
     honest = resuming.train
 
-    def diverging(network: Any, images: Any, labels: Any, recipe: Any, normalisation: Any, seed: int,
+    def diverging(network: Any, images: Any, labels: Any, recipe: Any, normalization: Any, seed: int,
                   **rest: Any) -> Any:
         if diverging.calls == 3:
             diverging.calls += 1
             raise FloatingPointError("loss is not a number")
         diverging.calls += 1
-        return honest(network, images, labels, recipe, normalisation, seed, **rest)
+        return honest(network, images, labels, recipe, normalization, seed, **rest)
 
     diverging.calls = 0  # type: ignore[attr-defined]
     monkeypatch.setattr(resuming, "train", diverging)
@@ -210,9 +210,9 @@ def test_modes_and_models_share_what_is_the_same(tmp_path: Path) -> None:
     assert Results(session.store).results()["mode"].value_counts().to_dict() == {"roar": 7, "kar": 6}
 
 
-def test_one_network_seen_through_two_normalisations_is_two_rankings(tmp_path: Path) -> None:
+def test_one_network_seen_through_two_normalizations_is_two_rankings(tmp_path: Path) -> None:
     def ranking(mean: list[float] | None) -> tuple[str, str]:
-        model = {} if mean is None else {"normalise_mean": mean, "normalise_std": [0.5]}
+        model = {} if mean is None else {"normalize_mean": mean, "normalize_std": [0.5]}
         session = pipeline.prepare(load_experiment(None, {**SMALL, "model": model, "store": str(tmp_path / "store")}))
         found, control = (plan.ranking(session.experiment, session.source, ESTIMATORS.find(name), session.models[0],
                                        "w" * 64) for name in ("gradient", "sobel"))
@@ -223,7 +223,7 @@ def test_one_network_seen_through_two_normalisations_is_two_rankings(tmp_path: P
     assert len({control for _, control in keys}) == 1
 
 
-def test_a_fill_that_needs_colour_is_refused_before_any_work(tmp_path: Path) -> None:
-    asked = load_experiment(None, {**SMALL, "degrade": {"fill": "random-colour"}, "store": str(tmp_path / "store")})
-    with pytest.raises(SourceError, match="random-colour"):
+def test_a_fill_that_needs_color_is_refused_before_any_work(tmp_path: Path) -> None:
+    asked = load_experiment(None, {**SMALL, "degrade": {"fill": "random-color"}, "store": str(tmp_path / "store")})
+    with pytest.raises(SourceError, match="random-color"):
         pipeline.prepare(asked)

@@ -93,7 +93,7 @@ def test_two_runs_of_one_program_agree_and_what_the_function_uses_changes_its_id
     assert first == identity_here(PROGRAM.replace("def unused(x):\n    return x", "def unused(x):\n    return 2 * x"),
                                   tmp_path)
     for old, new in (("SCALE = 2", "SCALE = 3"), ("alpha=1", "alpha=2"), ("* alpha", "/ alpha"), ("[1.5]", "[2.5]"),
-                     ("factor = 3", "factor = 4"), ("@decorated(4)", "@decorated(5)"), ('"green"', '"grey"'),
+                     ("factor = 3", "factor = 4"), ("@decorated(4)", "@decorated(5)"), ('"green"', '"gray"'),
                      ("x * self.factor", "x - self.factor"), ("arange(4.0)", "arange(5.0)"),
                      ('"x", (1, 2)', '"y", (1, 2)')):
         assert old in PROGRAM

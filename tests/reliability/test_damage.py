@@ -11,12 +11,12 @@ import pytest
 from roar_processes import assert_same
 
 from roar import pipeline
-from roar.errors import DamagedArtefactError, StoreError
+from roar.errors import DamagedArtifactError, StoreError
 from roar.experiment import load_experiment
 from roar.metrics.deletion.tasks import delete
 from roar.metrics.retraining.tasks import retrain
 from roar.report.view import Results
-from roar.store.artefacts import MANIFEST
+from roar.store.artifacts import MANIFEST
 from roar.store.compaction import compact, write_compacted
 from roar.store.integrity import damages, missing
 from roar.store.requests import read_plans
@@ -130,7 +130,7 @@ def read(store: Path, path: str) -> None:
     else:
         read_plans(opened)
     for plan in missing(opened):
-        raise StoreError(f"missing: {plan.artefacts} {plan.jobs}")
+        raise StoreError(f"missing: {plan.artifacts} {plan.jobs}")
 
 
 @pytest.mark.parametrize("how", DAMAGES)
@@ -150,7 +150,7 @@ def test_damage_is_noticed_and_repaired(kind: str, how: str, whole: Path, compac
     else:
         with pytest.raises(StoreError) as error:
             read(store, path)
-        assert how == "deleted" or isinstance(error.value, DamagedArtefactError)
+        assert how == "deleted" or isinstance(error.value, DamagedArtifactError)
         said = roar("verify", "--store", str(store))
         assert said.code == 1
         assert path in said.out or "missing: " in said.out

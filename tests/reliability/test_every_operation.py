@@ -22,7 +22,7 @@ from roar.errors import RoarError
 from roar.experiment import load_experiment
 from roar.metrics.deletion.tasks import delete
 from roar.metrics.retraining.tasks import retrain
-from roar.store.artefacts import ARTEFACTS
+from roar.store.artifacts import ARTEFACTS
 from roar.store.compaction import compact
 from roar.store.integrity import damages, missing
 from roar.store.results import read_results

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from roar.errors import ExperimentError, RoarError, UsageError
 from roar.experiment import Experiment, load_experiment
-from roar.store.artefacts import FORMAT, MANIFEST, file_entry, key_of, manifest_bytes
-from roar.store.catalogue import entries
+from roar.store.artifacts import FORMAT, MANIFEST, file_entry, key_of, manifest_bytes
+from roar.store.catalog import entries
 from roar.store.integrity import damages, missing
 from roar.store.results import COLUMNS, read_result, read_results, result_file
 from roar.store.sealed import seal, unseal
@@ -120,7 +120,7 @@ def test_any_result_is_read_or_refused(tmp_path: Path, changes: dict[str, Any], 
 
 
 @bounded
-@given(st.dictionaries(st.sampled_from(["jobs", "artefacts", "stage", "experiment", "store", "format", "class_names"]),
+@given(st.dictionaries(st.sampled_from(["jobs", "artifacts", "stage", "experiment", "store", "format", "class_names"]),
                        values), st.booleans(), st.booleans())
 def test_any_plan_is_read_or_refused(tmp_path: Path, body: dict[str, Any], sealed: bool, first: bool) -> None:
     if first:

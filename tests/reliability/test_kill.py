@@ -41,7 +41,7 @@ def stage(store: Path) -> str:
 
 
 def finished(store: Path) -> dict[Path, tuple[int, int]]:
-    """Every file of a finished artefact and every result, with what changes when it is written again."""
+    """Every file of a finished artifact and every result, with what changes when it is written again."""
     folders = [path.parent for path in store.rglob("manifest.json")]
     paths = [path for folder in folders for path in folder.iterdir() if not path.name.startswith(".tmp-")]
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in (*paths, *store.glob("results/*.json"))}

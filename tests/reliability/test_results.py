@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from roar.errors import DamagedArtefactError, StoreError
+from roar.errors import DamagedArtifactError, StoreError
 from roar.recipes import Recipe
 from roar.store import compaction
-from roar.store.artefacts import key_of
+from roar.store.artifacts import key_of
 from roar.store.compaction import compact, write_compacted
 from roar.store.local import LocalFiles
 from roar.store.results import (
@@ -195,7 +195,7 @@ def test_a_damaged_result_is_left_where_it_is(files: LocalFiles) -> None:
     broken.write_bytes(broken.read_bytes()[:-1])
     assert compact(files, at_least=1) == 2
     assert single_files(files) == [result(1)[0]]
-    with pytest.raises(DamagedArtefactError):
+    with pytest.raises(DamagedArtifactError):
         read_results(files)
 
 

@@ -12,7 +12,7 @@ from roar_processes import JOBS, files_of, finish, rows_of, start
 
 from roar.errors import StoreError
 from roar.store import remote as remote_files
-from roar.store.artefacts import ARTEFACTS
+from roar.store.artifacts import ARTEFACTS
 from roar.store.compaction import compact
 from roar.store.integrity import damages, missing
 from roar.store.merge import merge
@@ -72,7 +72,7 @@ def test_a_store_is_merged_into_a_bucket_and_compacted_there(s3: int, undisturbe
     far, near = open_store("s3://bucket/merged"), open_store(str(undisturbed))
     done = merge(far, near)
     assert (done.results, done.here) == (JOBS, 0)
-    assert merge(open_store("s3://bucket/merged"), near).here == JOBS + done.artefacts
+    assert merge(open_store("s3://bucket/merged"), near).here == JOBS + done.artifacts
     assert_same_far_away("s3://bucket/merged", undisturbed)
     assert compact(far.files, at_least=1) == JOBS
     assert single_files(far.files) == []

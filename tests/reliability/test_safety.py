@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from roar.errors import UsageError
-from roar.store.artefacts import MANIFEST, file_entry, key_of, manifest_bytes
+from roar.store.artifacts import MANIFEST, file_entry, key_of, manifest_bytes
 from roar.store.compaction import compact
 from roar.store.local import LocalFiles
 from roar.store.location import open_files

@@ -128,7 +128,7 @@ def test_a_plan_and_a_page_keep_no_credentials(tmp_path: Path) -> None:
     experiment = load_experiment(None, {"source": {"name": f"parquet:{SECRET_URL}"}})
     plan = Plan("rank", f"parquet:{SECRET_URL}", "f", (), {"source": {"name": f"parquet:{SECRET_URL}"}})
     write_plan(store, plan)
-    write_plan(store, replace(plan, artefacts=("a",)))
+    write_plan(store, replace(plan, artifacts=("a",)))
     assert len(read_plans(store)) == 1
     kept = b"".join(path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file())
     for text in (kept.decode(), to_toml(experiment)):

@@ -15,7 +15,7 @@ import pytest
 
 from roar import pipeline
 from roar.datasets import source_kinds
-from roar.errors import DamagedArtefactError, ExperimentError
+from roar.errors import DamagedArtifactError, ExperimentError
 from roar.experiment import ComputeSettings, load_experiment
 from roar.metrics.repair import remake
 from roar.plugins.named import DATA, code_in, without_code
@@ -81,9 +81,9 @@ def test_a_plan_that_configures_this_machine_is_no_plan(section: dict[str, Any],
     if section.get("compute", {}).get("callback"):
         section = {"compute": {"executor": "ray", "callback": [touching(sentinel)]}}
     replant(asked, section)
-    with pytest.raises(DamagedArtefactError, match="is not the plan that was kept there"):
+    with pytest.raises(DamagedArtifactError, match="is not the plan that was kept there"):
         read_plans(asked)
-    with pytest.raises(DamagedArtefactError):
+    with pytest.raises(DamagedArtifactError):
         merge(open_store(str(tmp_path / "mine")), asked)
     said = roar("verify", "--repair", "--store", asked.location)
     assert said.code == 1

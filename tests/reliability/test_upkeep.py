@@ -15,7 +15,7 @@ from analysis_results import ROW
 from roar_processes import JOBS, assert_same, rows_of
 
 from roar.jobs.stage import Desk
-from roar.store.artefacts import FORMAT, MANIFEST, key_of
+from roar.store.artifacts import FORMAT, MANIFEST, key_of
 from roar.store.claims import claim
 from roar.store.local import LocalFiles
 from roar.store.results import read_results, result_file
@@ -131,11 +131,11 @@ def test_two_halves_make_a_whole(roar: Roar, store: Path, undisturbed: Path, tmp
     before = tree(other)
     said = roar("merge", str(other), "--store", str(store))
     assert said.code == 0
-    assert said.out.startswith(f"{store}: 2 artefacts and {JOBS // 2} results came from {other}; ")
+    assert said.out.startswith(f"{store}: 2 artifacts and {JOBS // 2} results came from {other}; ")
     assert tree(other) == before
     assert_same(store, undisturbed)
     assert roar("verify", "--store", str(store)).code == 0
-    assert " 0 artefacts and 0 results came" in roar("merge", str(other), "--store", str(store)).out
+    assert " 0 artifacts and 0 results came" in roar("merge", str(other), "--store", str(store)).out
     new = tmp_path / "new"
     assert roar("merge", str(undisturbed), "--store", str(new)).code == 0
     assert_same(new, undisturbed)
@@ -167,7 +167,7 @@ def test_honest_differences_are_merged_and_others_refused(roar: Roar, store: Pat
     assert without != before
 
 
-def test_artefacts_that_disagree_are_refused(roar: Roar, store: Path, tmp_path: Path) -> None:
+def test_artifacts_that_disagree_are_refused(roar: Roar, store: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(store, other)
     folder = next(other.glob("models/*/*"))
@@ -257,7 +257,7 @@ def test_clean_removes_what_is_named(roar: Roar, store: Path, undisturbed: Path)
     job = sorted(store.glob("results/*.json"))[0].stem
     said = roar("clean", folder.name, job, "--dry-run", "--store", str(store))
     assert folder.is_dir()
-    assert "2 artefacts and trainings that are named" in said.out
+    assert "2 artifacts and trainings that are named" in said.out
     assert roar("clean", folder.name, job, "--yes", "--store", str(store)).code == 0
     assert not list(folder.rglob("*.*"))
     assert len(list(store.glob("results/*.json"))) == JOBS - 1

@@ -20,12 +20,12 @@ from roar.analysis.heatmaps import Column, HeatStrip
 from roar.cli.flags import whole_numbers
 from roar.datasets import channel_mean, open_source
 from roar.datasets.degradation import replaced_count
-from roar.datasets.statistics import Normalisation
+from roar.datasets.statistics import Normalization
 from roar.errors import AnalysisError, ExperimentError, ModelError, UnknownNameError
 from roar.experiment import EstimatorSettings, load_experiment
 from roar.metrics.retraining.tasks import retrain
 from roar.models import create
-from roar.models.activation import colour_mixing, first_filters, layer_names, most_exciting, moved, painted
+from roar.models.activation import color_mixing, first_filters, layer_names, most_exciting, moved, painted
 from roar.pipeline import Session
 from roar.report.gallery import make_gallery
 from roar.report.heatmaps import first_of_each_class, strips
@@ -79,7 +79,7 @@ def test_seeds_of_a_model_are_networks_of_their_own(tmp_path: Path) -> None:
         load_experiment(None, {"model": [{"weights": "x.safetensors", "seeds": 2}]})
 
 
-def test_a_regulariser_has_one_key_however_it_is_spelled(tmp_path: Path) -> None:
+def test_a_regularizer_has_one_key_however_it_is_spelled(tmp_path: Path) -> None:
     def model(regularizer: str) -> Any:
         asked = load_experiment(None, {**SMALL, "model": [{"regularizer": regularizer}], "store": str(tmp_path / "s")})
         return pipeline.prepare(asked).models[0]
@@ -99,8 +99,8 @@ def test_the_maps_are_what_is_ranked() -> None:
     source = open_source("digits", limit_train=60, limit_test=20)
     network = create("simplecnn", in_channels=1, image_size=8, seed=0).eval()
     images, labels, indices = source.test.images[:6], source.test.labels[:6], source.test.indices[:6]
-    normalisation, names = Normalisation((0.3,), (0.4,)), ["gradient", "vargrad", "sobel"]
-    given = (network, images, labels, indices, normalisation, names, EstimatorSettings(samples=3), 0, "test")
+    normalization, names = Normalization((0.3,), (0.4,)), ["gradient", "vargrad", "sobel"]
+    given = (network, images, labels, indices, normalization, names, EstimatorSettings(samples=3), 0, "test")
     found, ranked = maps(*given), rank_images(*given, num_classes=10)
     assert list(found.scores) == names
     for name in names:
@@ -224,7 +224,7 @@ def test_a_unit_gets_what_it_likes() -> None:
     assert not network.conv._forward_hooks
 
 
-def test_an_image_does_not_depend_on_its_neighbours_and_repeats() -> None:
+def test_an_image_does_not_depend_on_its_neighbors_and_repeats() -> None:
     network = create("simplecnn", in_channels=1, image_size=8, seed=0)
     state = torch.get_rng_state()
     given = {"channels": 1, "size": 8, "mean": (0.5,), "std": (0.25,), "mixing": torch.eye(1), "steps": 10}
@@ -278,11 +278,11 @@ def test_moving_keeps_shape_and_range() -> None:
     assert not torch.allclose(there, images)
 
 
-def test_colours_are_mixed_as_in_the_images() -> None:
+def test_colors_are_mixed_as_in_the_images() -> None:
     generator = torch.Generator().manual_seed(0)
-    grey = torch.randint(0, 256, (50, 1, 8, 8), generator=generator)
-    images = (grey + torch.randint(-8, 8, (50, 3, 8, 8), generator=generator)).clamp(0, 255).to(torch.uint8)
-    mixing = colour_mixing(images)
+    gray = torch.randint(0, 256, (50, 1, 8, 8), generator=generator)
+    images = (gray + torch.randint(-8, 8, (50, 3, 8, 8), generator=generator)).clamp(0, 255).to(torch.uint8)
+    mixing = color_mixing(images)
     assert mixing.norm(dim=0).max() == pytest.approx(1.0, abs=1e-5)
     made = mixing.double() @ mixing.double().T
     expected = torch.from_numpy(np.cov(images.double().div(255).movedim(1, 0).flatten(1).numpy(), bias=True))
@@ -362,7 +362,7 @@ def test_the_comparison_is_written(session: Session, roar: Callable[..., Any]) -
     assert set(curves[curves["estimator"] == "random"]["regularizer"]) == {"none", "dropout(0.3)"}
 
 
-def test_where_dropout_goes_and_what_regularisers_there_are(roar: Callable[..., Any]) -> None:
+def test_where_dropout_goes_and_what_regularizers_there_are(roar: Callable[..., Any]) -> None:
     said = roar("list", "models", "--verbose")
     assert "after the first and the second linear layer" in said.out
     assert "1,156,310" in said.out

@@ -18,7 +18,7 @@ ROUGH_NAMES = ["<script>alert(1)</script>", "\"double\" & 'single'", "cat 😀",
 PROVENANCE = {
     "created": "2025-01-05", "versions": {"roar": "0.1.0", "python": "3.11"}, "hardware": ["2 CPU cores"],
     "keys": {"source": "digits-0123"}, "experiment": 'store = "<runs>"\n', "commands": ["roar run experiment.toml"],
-    "notes": ["3 greyscale pictures were converted to colour."], "citation": "@misc{run}"}
+    "notes": ["3 grayscale pictures were converted to color."], "citation": "@misc{run}"}
 VOID = {"meta", "link", "input", "img", "br"}
 
 
@@ -121,7 +121,7 @@ def test_the_page_says_what_is_missing(full: Page) -> None:
 
 def test_the_page_says_where_it_comes_from(full: Page) -> None:
     for words in ("2 CPU cores", "digits-0123", "roar run experiment.toml", 'store = "<runs>"', "@misc{run}",
-                  "3 greyscale pictures", "arXiv:1806.10758", "Training, CPU hours"):
+                  "3 grayscale pictures", "arXiv:1806.10758", "Training, CPU hours"):
         assert words in full.words
 
 

@@ -17,7 +17,7 @@ from analysis_results import SIX, synthetic_results
 
 from roar.report.files import watch, write_report
 from roar.report.view import Results
-from roar.store.artefacts import key_of
+from roar.store.artifacts import key_of
 from roar.store.results import result_file
 from roar.store.store import Store, open_store
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from roar.errors import DamagedArtefactError, StoreError
+from roar.errors import DamagedArtifactError, StoreError
 from roar.store import compaction, results
-from roar.store.artefacts import artefact_files, key_of
+from roar.store.artifacts import artifact_files, key_of
 from roar.store.claims import claim, is_claimed, remove_left_behind
 from roar.store.integrity import damages
 from roar.store.local import LocalFiles
@@ -181,11 +181,11 @@ def test_no_command_waits_for_a_fifo(words: tuple[str, ...], where: str, tmp_pat
 # -- sizes ---------------------------------------------------------------------------------------------------------
 
 
-def _store_with_an_artefact(root: Path) -> tuple[Store, str]:
+def _store_with_an_artifact(root: Path) -> tuple[Store, str]:
     store = open_store(str(root))
     _ = store.description
     folder = f"models/s/m-{key_of({'a': 1})}"
-    for path, data in artefact_files("model", folder, {"a": 1}, {"weights.safetensors": b"abc"}, {}).items():
+    for path, data in artifact_files("model", folder, {"a": 1}, {"weights.safetensors": b"abc"}, {}).items():
         store.files.write(path, data)
     return store, folder
 
@@ -213,7 +213,7 @@ def _measured(work: Callable[..., Any], arguments: tuple[Any, ...]) -> int:
 
 
 def _read_part(root: str, folder: str) -> None:
-    with pytest.raises(DamagedArtefactError, match="is not what was written"):
+    with pytest.raises(DamagedArtifactError, match="is not what was written"):
         open_store(root).read_file(folder, "weights.safetensors")
     assert [damage.state for damage in damages(open_store(root))] == ["is not what was written"]
 
@@ -225,7 +225,7 @@ def _read_large(root: str, path: str) -> None:
 
 @pytest.mark.timeout(60)
 def test_the_size_is_asked_before_a_part_is_read(tmp_path: Path) -> None:
-    _, folder = _store_with_an_artefact(tmp_path / "store")
+    _, folder = _store_with_an_artifact(tmp_path / "store")
     _grow(tmp_path / "store" / folder / "weights.safetensors", 5_000_000_000)
     assert _peak_of(_read_part, str(tmp_path / "store"), folder) < 100e6
 
@@ -234,7 +234,7 @@ def test_the_size_is_asked_before_a_part_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["store.json", "plans/0123456789ab.json", "results/0123456789ab.json",
                                   "results/compacted/0123456789abcdef0123.jsonl", "statistics/x.json", "manifest.json"])
 def test_no_file_larger_than_any_of_its_kind_is_read(path: str, tmp_path: Path) -> None:
-    _, folder = _store_with_an_artefact(tmp_path / "store")
+    _, folder = _store_with_an_artifact(tmp_path / "store")
     place = tmp_path / "store" / (f"{folder}/manifest.json" if path == "manifest.json" else path)
     place.parent.mkdir(parents=True, exist_ok=True)
     _grow(place, 5_000_000_000)
@@ -270,7 +270,7 @@ def _bomb(dictionary: bool) -> bytes:
 
 
 def _refused(data: bytes) -> None:
-    with pytest.raises(DamagedArtefactError, match=r"'x' unpacks to [0-9,]+ bytes and roar writes at most"):
+    with pytest.raises(DamagedArtifactError, match=r"'x' unpacks to [0-9,]+ bytes and roar writes at most"):
         read_table(data, "x")
 
 

@@ -17,10 +17,10 @@ import pytest
 from analysis_results import ROW
 
 from roar.analysis.gallery import Gallery, GalleryRow
-from roar.errors import DamagedArtefactError
+from roar.errors import DamagedArtifactError
 from roar.jobs.stage import Desk
 from roar.report.gallery import keep_gallery, read_gallery
-from roar.store.artefacts import GALLERY, artefact_files, key_of
+from roar.store.artifacts import GALLERY, artifact_files, key_of
 from roar.store.compaction import write_compacted
 from roar.store.integrity import damages, unknown
 from roar.store.merge import merge
@@ -54,7 +54,7 @@ def put_ranking(store: Store, parts: list[bytes], estimator: str = "gradient") -
     identity = {"artefact": "ranking", "estimator": estimator, "shard_size": SIZE}
     folder = f"rankings/s/m/{estimator}-{key_of(identity)}/test"
     files = {shard_name(number): data for number, data in enumerate(parts)}
-    for path, data in artefact_files("ranking", folder, identity, files, {"split": "test"}).items():
+    for path, data in artifact_files("ranking", folder, identity, files, {"split": "test"}).items():
         store.files.write(path, data)
     return folder
 
@@ -88,9 +88,9 @@ WRONG: dict[str, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray
 def test_a_shard_that_is_no_ranking_is_not_believed(wrong: str, store: Store) -> None:
     folder = put_ranking(store, [shard(0), shard(1, WRONG[wrong])])
     path = f"{folder}/{shard_name(1)}"
-    with pytest.raises(DamagedArtefactError, match="part-00001"):
+    with pytest.raises(DamagedArtifactError, match="part-00001"):
         read_ranks(store, folder)
-    with pytest.raises(DamagedArtefactError, match="part-00001"):
+    with pytest.raises(DamagedArtifactError, match="part-00001"):
         RankReader(rank_folder(store, folder), store.read_file)(np.arange(2 * SIZE), INDICES)
     assert [damage.path for damage in damages(store)] == [path]
 
@@ -119,9 +119,9 @@ def _ranks_as(kind: pa.DataType, values: np.ndarray) -> Callable[[pa.Table], pa.
 ], ids=["negative", "float", "another digest", "no target", "null", "more", "no digest"])
 def test_a_shard_of_another_kind_is_not_believed(change: Callable[[pa.Table], pa.Table], store: Store) -> None:
     folder = put_ranking(store, [rewritten(change)])
-    with pytest.raises(DamagedArtefactError, match="part-00000"):
+    with pytest.raises(DamagedArtifactError, match="part-00000"):
         read_ranks(store, folder)
-    with pytest.raises(DamagedArtefactError, match="part-00000"):
+    with pytest.raises(DamagedArtifactError, match="part-00000"):
         RankReader(rank_folder(store, folder), store.read_file)(np.arange(SIZE), INDICES[:SIZE])
     assert len(damages(store)) == 1
 
@@ -130,12 +130,12 @@ def test_ranks_of_other_images_are_not_believed(store: Store) -> None:
     folder = put_ranking(store, [shard(0), shard(1)])
     np.testing.assert_array_equal(read_ranks(store, folder, INDICES),
                                   RankReader(rank_folder(store, folder), store.read_file)(np.arange(20), INDICES))
-    with pytest.raises(DamagedArtefactError, match="has ranks of other images"):
+    with pytest.raises(DamagedArtifactError, match="has ranks of other images"):
         read_ranks(store, folder, INDICES + 1)
-    with pytest.raises(DamagedArtefactError, match="has no ranks of image"):
+    with pytest.raises(DamagedArtifactError, match="has no ranks of image"):
         RankReader(rank_folder(store, folder), store.read_file)(np.arange(20), INDICES + 1)
     swapped = put_ranking(store, [shard(1), shard(0)], "vargrad")
-    with pytest.raises(DamagedArtefactError, match="does not go on from the shard before it"):
+    with pytest.raises(DamagedArtifactError, match="does not go on from the shard before it"):
         read_ranks(store, swapped)
 
 
@@ -180,13 +180,13 @@ def test_a_row_that_cannot_be_is_no_result(changed: dict[str, Any], store: Store
     path = f"results/{row['job']}" + (".failed.json" if row["status"] == "failed" else ".json")
     data = body_of(row, identity)
     store.files.write(path, data)
-    with pytest.raises(DamagedArtefactError, match=r"results/\w+\."):
+    with pytest.raises(DamagedArtifactError, match=r"results/\w+\."):
         read_results(store.files)
     assert [damage.path for damage in damages(store)] == [path]
     store.files.delete(path)
     store.files.write(compacted_name(data + b"\n"), data + b"\n")
     for look in (read_results, all_results, finished_jobs):
-        with pytest.raises(DamagedArtefactError, match="holds what is no result"):
+        with pytest.raises(DamagedArtifactError, match="holds what is no result"):
             look(store.files)
     said = roar("verify", "--repair", "--store", store.location)
     assert "1 damaged files" in said.out
@@ -203,7 +203,7 @@ def test_a_row_that_is_not_its_jobs_is_no_result(store: Store) -> None:
     for column, value in (("threshold", 40.0), ("seed", 4), ("mode", "roar")):
         store.files.write(f"results/{key}.json", seal({"format": 3, "row": {**good, column: value},
                                                        "identity": identity}))
-        with pytest.raises(DamagedArtefactError):
+        with pytest.raises(DamagedArtifactError):
             read_results(store.files)
 
 
@@ -239,7 +239,7 @@ def test_a_flipped_bit_of_a_gallery_is_noticed(store: Store, roar: Callable[...,
     assert damages(store) == []
     for at in range(0, len(whole), max(1, len(whole) // 60)):
         store.files.write(GALLERY, whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
-        with pytest.raises(DamagedArtefactError, match=r"gallery\.npz' is not what was written"):
+        with pytest.raises(DamagedArtifactError, match=r"gallery\.npz' is not what was written"):
             read_gallery(store)
     assert [damage.path for damage in damages(store)] == [GALLERY]
     assert roar("verify", "--repair", "--store", store.location).code == 0
@@ -257,7 +257,7 @@ def test_a_sealed_archive_that_is_no_gallery_is_refused(arrays: dict[str, Any], 
     stream = io.BytesIO()
     np.savez_compressed(stream, **({**good, **arrays} if "more" not in arrays else arrays))
     store.files.write(GALLERY, sealed_archive(stream.getvalue()))
-    with pytest.raises(DamagedArtefactError, match=r"gallery\.npz' (is no gallery|unpacks to more than)"):
+    with pytest.raises(DamagedArtifactError, match=r"gallery\.npz' (is no gallery|unpacks to more than)"):
         read_gallery(store)
 
 
@@ -320,6 +320,6 @@ def test_a_merge_heals_what_is_damaged_here(store: Store, tmp_path: Path) -> Non
     other = open_store(str(tmp_path / "other"))
     shutil.copytree(tmp_path / "store", tmp_path / "other")
     (tmp_path / "store" / folder / shard_name(1)).write_bytes(b"damaged")
-    assert merge(store, other).artefacts == 1
+    assert merge(store, other).artifacts == 1
     assert damages(store) == []
-    assert merge(store, other).artefacts == 0
+    assert merge(store, other).artifacts == 0

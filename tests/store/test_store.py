@@ -12,9 +12,9 @@ from analysis_results import ROW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roar.errors import DamagedArtefactError, StoreError
+from roar.errors import DamagedArtifactError, StoreError
 from roar.report.view import Results
-from roar.store.artefacts import FORMAT, MANIFEST, file_entry, key_of, manifest_bytes
+from roar.store.artifacts import FORMAT, MANIFEST, file_entry, key_of, manifest_bytes
 from roar.store.results import COLUMNS, finished_jobs, read_result, result_file
 from roar.store.sealed import read_sealed, seal
 from roar.store.shards import read_ranks, shard_bytes, shard_name, whole_shard
@@ -40,7 +40,7 @@ def put(store: Store, name: str, **changes: Any) -> str:
     return path
 
 
-def artefact(store: Store, folder: str, facts: dict[str, Any] | None = None, **contents: bytes) -> None:
+def artifact(store: Store, folder: str, facts: dict[str, Any] | None = None, **contents: bytes) -> None:
     for name, data in contents.items():
         store.files.write(f"{folder}/{name}", data)
     entries = {name: file_entry(data) for name, data in contents.items()}
@@ -71,21 +71,21 @@ def test_a_store_that_is_none_is_refused(store: Store) -> None:
         open_store(store.location)
 
 
-def test_an_artefact_is_done_when_its_manifest_is_there(store: Store) -> None:
+def test_an_artifact_is_done_when_its_manifest_is_there(store: Store) -> None:
     store.files.write(f"{MODEL}/weights.bin", b"123")
     assert store.manifest(MODEL) is None
-    artefact(store, MODEL, **{"weights.bin": b"123"})
+    artifact(store, MODEL, **{"weights.bin": b"123"})
     assert store.read_file(MODEL, "weights.bin") == b"123"
 
 
 @pytest.mark.parametrize("damage", [b"124", b"12", b"", None])
 def test_damage_is_noticed_and_named(store: Store, damage: bytes | None) -> None:
-    artefact(store, MODEL, **{"weights.bin": b"123"})
+    artifact(store, MODEL, **{"weights.bin": b"123"})
     if damage is None:
         store.files.delete(f"{MODEL}/weights.bin")
     else:
         store.files.write(f"{MODEL}/weights.bin", damage)
-    with pytest.raises(DamagedArtefactError, match=r"models/m-\w+/weights\.bin"):
+    with pytest.raises(DamagedArtifactError, match=r"models/m-\w+/weights\.bin"):
         store.read_file(MODEL, "weights.bin")
 
 
@@ -99,7 +99,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_read_again(store: Store)
 
     assert read_sealed(Replaced(store.location), "plans/p.json") == {"jobs": {"a": [1], "b": [2]}}
     answers += [new[:-1], new[:-1]]
-    with pytest.raises(DamagedArtefactError, match="is not what was written"):
+    with pytest.raises(DamagedArtifactError, match="is not what was written"):
         read_sealed(Replaced(store.location), "plans/p.json")
 
 
@@ -140,10 +140,10 @@ def test_two_protocols_and_two_settings_of_one_estimator_are_told_apart(store: S
 def test_a_changed_result_is_noticed(store: Store) -> None:
     path = put(store, "a")
     store.files.write(path, store.files.read(path).replace(b'"accuracy": 0.5', b'"accuracy": 0.9'))
-    with pytest.raises(DamagedArtefactError, match=r"results/\w+\.json"):
+    with pytest.raises(DamagedArtifactError, match=r"results/\w+\.json"):
         Results(store).results()
     store.files.write(path, b"{")
-    with pytest.raises(DamagedArtefactError):
+    with pytest.raises(DamagedArtifactError):
         read_result(store.files, path)
 
 
@@ -166,7 +166,7 @@ def test_a_flipped_bit_in_a_shard_is_noticed() -> None:
     ranks = np.tile(np.arange(1024, dtype=np.uint16), (50, 1))
     data = bytearray(shard_bytes(np.arange(50), np.arange(50), np.arange(50), ranks, {}))
     data[len(data) // 3] ^= 1
-    with pytest.raises(DamagedArtefactError, match="part-x"):
+    with pytest.raises(DamagedArtifactError, match="part-x"):
         read_table(bytes(data), "part-x")
 
 
@@ -176,7 +176,7 @@ def test_ranks_are_read_in_the_order_of_the_images(store: Store) -> None:
                                         np.zeros(len(part)), part, {})
              for n, part in enumerate(np.split(ranks, [10, 20]))}
     folder = f"rankings/r-{key_of({'a': 1})}/train"
-    artefact(store, folder, {"split": "train"}, **parts)
+    artifact(store, folder, {"split": "train"}, **parts)
     read = read_ranks(store, folder)
     assert read.dtype == np.uint8
     assert np.array_equal(read, ranks)

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from roar.datasets.statistics import Normalisation
+from roar.datasets.statistics import Normalization
 from roar.estimators import ESTIMATORS, Batch, Explained, Explainer
 from roar.estimators.batch import Task
 from roar.estimators.family import family_scores
 from roar.experiment import EstimatorSettings
 
-NORMALISATION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-GREY = Normalisation((0.5,), (0.25,))
+NORMALISATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+GREY = Normalization((0.5,), (0.25,))
 
 
 def pictures(count: int, size: int = 8, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -39,11 +39,11 @@ def small_network(channels: int = 3, classes: int = 4, seed: int = 0) -> nn.Modu
 
 def scores(network: nn.Module, images: np.ndarray, targets: Sequence[int] | np.ndarray, names: Sequence[str],
            settings: EstimatorSettings | None = None, *, indices: np.ndarray | None = None, rows: int = 64,
-           normalisation: Normalisation = NORMALISATION, root_seed: int = 0, split: str = "test") -> dict[str, Tensor]:
+           normalization: Normalization = NORMALISATION, root_seed: int = 0, split: str = "test") -> dict[str, Tensor]:
     """The scores ``[N, P]`` that rank_images would rank, by estimator; the network is in evaluation mode."""
     where = np.arange(len(images)) if indices is None else indices
     task = Task(torch.as_tensor(images), where, Batch(images, np.asarray(targets), where, split, root_seed),
-                settings or EstimatorSettings(), Explained(network.eval(), normalisation), torch.as_tensor(targets),
+                settings or EstimatorSettings(), Explained(network.eval(), normalization), torch.as_tensor(targets),
                 rows)
     chosen = [ESTIMATORS.find(name) for name in names]
     found: dict[str, list[Tensor]] = {name: [] for name in names}

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-import torch._dynamo  # an optimiser imports it, and it names torch.Generator in types: before that is replaced
+import torch._dynamo  # an optimizer imports it, and it names torch.Generator in types: before that is replaced
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing

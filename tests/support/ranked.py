@@ -28,21 +28,21 @@ def group(name: str) -> tuple[str, ...]:
     return tuple(ESTIMATORS.groups[name]())
 
 
-def rank_images(network: Any, images: Any, labels: np.ndarray, indices: np.ndarray, normalisation: Any,
+def rank_images(network: Any, images: Any, labels: np.ndarray, indices: np.ndarray, normalization: Any,
                 names: Iterable[str | Estimator], settings: EstimatorSettings, root_seed: int, split: str, *,
                 device: Any = "cpu", channel_mean: np.ndarray | None = None, num_classes: int | None = None,
                 memory_budget: float | None = None, batch_size: int | None = None, on_progress: Any = None,
                 truth: np.ndarray | None = None, spectra: Mapping[str, np.ndarray] | None = None,
                 lots: int | None = None) -> dict[str, RankedImages]:
     chosen = [one for name in names for one in ([name] if isinstance(name, Estimator) else ESTIMATORS.resolve([name]))]
-    explained = None if network is None else Explained(network, normalisation, num_classes, channel_mean)
+    explained = None if network is None else Explained(network, normalization, num_classes, channel_mean)
     return rank_batch(chosen, Batch(images, labels, indices, split, root_seed, truth, spectra or {}, lots), explained,
                       settings, Passes(device, memory_budget, batch_size, on_progress))
 
 
-def maps(network: Any, images: np.ndarray, labels: np.ndarray, indices: np.ndarray, normalisation: Any,
+def maps(network: Any, images: np.ndarray, labels: np.ndarray, indices: np.ndarray, normalization: Any,
          names: Iterable[str], settings: EstimatorSettings, root_seed: int, split: str,
          channel_mean: np.ndarray | None = None, truth: np.ndarray | None = None,
          spectra: Mapping[str, np.ndarray] | None = None) -> Maps:
     return batch_maps(ESTIMATORS.resolve(names), Batch(images, labels, indices, split, root_seed, truth, spectra or {}),
-                      Explained(network, normalisation, channel_mean=channel_mean), settings)
+                      Explained(network, normalization, channel_mean=channel_mean), settings)

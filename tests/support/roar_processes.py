@@ -107,7 +107,7 @@ def _note_trainings(trained: Path) -> None:
 
 
 def files_of(store: Path) -> dict[str, bytes]:
-    """Every file of the finished artefacts, by its path."""
+    """Every file of the finished artifacts, by its path."""
     return {path.relative_to(store).as_posix(): path.read_bytes()
             for kind in ("models", "rankings", "metrics", "degraded") for path in sorted((store / kind).rglob("*"))
             if path.is_file() and not path.name.startswith(".tmp-")}

@@ -1,4 +1,4 @@
-"""Areas against the controls, regulariser by regulariser."""
+"""Areas against the controls, regularizer by regularizer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = (*PANEL, "estimator", "control", "area", "ci_low", "ci_high")
-_SHIFT = {"random": -0.14, "sobel": 0.14}  # of a control's points from the regulariser's place
+_SHIFT = {"random": -0.14, "sobel": 0.14}  # of a control's points from the regularizer's place
 
 
 def regularizer_areas(areas: pd.DataFrame) -> Figure:

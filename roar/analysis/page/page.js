@@ -79,7 +79,7 @@
     });
     if (!marks.length) continue;
     let here = null;
-    const centre = ({ mark }) => {
+    const center = ({ mark }) => {
       const box = mark.getBoundingClientRect();
       return [box.left + box.width / 2, box.top + box.height / 2];
     };
@@ -90,7 +90,7 @@
       if (!found) return;
       found.mark.classList.add("here");
       tip.textContent = found.words;
-      const [x, y] = centre(found);
+      const [x, y] = center(found);
       const left = Math.min(Math.max(x + 12, 4), window.innerWidth - tip.offsetWidth - 4);
       const above = y - tip.offsetHeight - 12;
       tip.style.left = `${left}px`;
@@ -101,7 +101,7 @@
       let best = null;
       let least = reach;
       for (const item of visible()) {
-        const [a, b] = centre(item);
+        const [a, b] = center(item);
         const distance = Math.hypot(a - x, b - y);
         if (distance < least) [best, least] = [item, distance];
       }

@@ -16,7 +16,7 @@ import numpy as np
 from roar.datasets.adapters.pixels import HASH_BYTES, image_hash, to_label, to_pixels
 from roar.datasets.source import OnProgress, WholeSplit
 from roar.datasets.sources.arrays import resized
-from roar.datasets.sources.encoded import GreyNote
+from roar.datasets.sources.encoded import GrayNote
 from roar.datasets.sources.pictures import Frame
 from roar.errors import RoarError, SourceError
 from roar.plugins import described
@@ -40,7 +40,7 @@ class Items:
     load: Callable[[], Any]
     split: str
     frame: Frame
-    note: GreyNote
+    note: GrayNote
     labels: np.ndarray
     hashes: np.ndarray
     read: np.ndarray
@@ -62,7 +62,7 @@ class Items:
             raise SourceError(f"Images have one size unless --image-size is given, here {frame.width}x{frame.height} "
                               f"pixels, and {where} has {pixels.shape[2]}x{pixels.shape[1]}; give --image-size.")
         if len(pixels) > frame.channels:
-            raise SourceError(f"Images are grey or in colour, and {where} has 3 channels where others have 1; give all "
+            raise SourceError(f"Images are gray or in color, and {where} has 3 channels where others have 1; give all "
                               "of them 3.")
         if len(pixels) < frame.channels:
             self.note.add(np.array([position]))
@@ -103,7 +103,7 @@ def item_split(load: Callable[[], Any], name: str, frame: Frame, notes: list[str
     data = load()
     labels = _listed_labels(data, name)
     count = len(data)
-    items = Items(load, name, frame, GreyNote("training" if name == "train" else name, notes),
+    items = Items(load, name, frame, GrayNote("training" if name == "train" else name, notes),
                   np.full(count, UNKNOWN) if labels is None else labels.copy(),
                   np.zeros((count, HASH_BYTES), np.uint8), np.zeros(count, bool))
     if labels is None:

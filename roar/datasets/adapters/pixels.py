@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from roar.datasets.sources.pictures import BROKEN, eight_bit, is_grey
+from roar.datasets.sources.pictures import BROKEN, eight_bit, is_gray
 from roar.errors import SourceError
 
 BLOCK = 256  # images that are converted at a time
@@ -60,7 +60,7 @@ def to_labels(value: Any, what: str) -> np.ndarray:
 def to_pixels(value: Any, what: str) -> np.ndarray:
     """One image uint8 ``[C, H, W]``, C = 1 or 3, from a picture, an array or a tensor.
 
-    A picture is turned upright, shown on white where it is transparent, and grey or RGB.
+    A picture is turned upright, shown on white where it is transparent, and gray or RGB.
 
     Raises:
         SourceError: it is no image.
@@ -69,13 +69,13 @@ def to_pixels(value: Any, what: str) -> np.ndarray:
         image: np.ndarray = to_images(_array(value, what)[None], what)[0]
         return image
     try:
-        grey = is_grey(value)
+        gray = is_gray(value)
         picture = eight_bit(ImageOps.exif_transpose(value))
-        pixels = np.asarray(picture.convert("L" if grey else "RGB"))
+        pixels = np.asarray(picture.convert("L" if gray else "RGB"))
     except BROKEN as error:
         raise SourceError(f"A picture can be decoded, and {what} cannot ({type(error).__name__}: {error}); replace or "
                           "remove it.") from None
-    return pixels[None] if grey else pixels.transpose(2, 0, 1)
+    return pixels[None] if gray else pixels.transpose(2, 0, 1)
 
 
 def to_label(value: Any, what: str) -> int:
@@ -126,7 +126,7 @@ def _eight_bits(array: np.ndarray, what: str) -> np.ndarray:
         raise SourceError(f"Images are uint8, or floats in [0, 1], and {what} has {array.dtype}; convert them.")
     if array.size and not (array.min() >= 0 and array.max() <= 1):
         raise SourceError(f"Images are uint8, or floats in [0, 1], and {what} has floats from {array.min():g} to "
-                          f"{array.max():g}; divide by their largest value, and leave normalisation to roar.")
+                          f"{array.max():g}; divide by their largest value, and leave normalization to roar.")
     images = np.empty(array.shape, np.uint8)
     for start in range(0, len(array), BLOCK):
         images[start:start + BLOCK] = np.floor(255 * array[start:start + BLOCK].astype(np.float64) + 0.5)

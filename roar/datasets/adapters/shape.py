@@ -15,7 +15,7 @@ PROBES = 16  # images of a data set that are looked at
 
 
 def frame_of(parts: Parts, image_size: int | None) -> Frame:
-    """The shape of all images, from those of some: colour if one of them is.
+    """The shape of all images, from those of some: color if one of them is.
 
     Raises:
         SourceError: sizes differ and no image size is given, or the arrays of both splits differ in their channels.

@@ -60,7 +60,7 @@ class Fill:
     Attributes:
         name: in tables and keys.
         description: for ``roar list fills``.
-        needs_colour: whether it is undefined for images of one channel.
+        needs_color: whether it is undefined for images of one channel.
         whole: whether all of its result is taken, and not only what lies under the mask.
         code: what a key contains of a fill that is not roar's; ``None`` of a built-in one.
     """
@@ -68,7 +68,7 @@ class Fill:
     name: str
     description: str
     function: FillFunction
-    needs_colour: bool = False
+    needs_color: bool = False
     whole: bool = False
     code: Mapping[str, Any] | None = None
 
@@ -79,6 +79,6 @@ class Fill:
 
     def check_channels(self, channels: int) -> None:
         """Raise a SourceError unless images may have this many channels."""
-        if self.needs_colour and channels == 1:
+        if self.needs_color and channels == 1:
             raise SourceError(f"The fill '{self.name}' needs images with 3 channels, not 1; take 'mean' or another "
                               "fill.")

@@ -21,8 +21,9 @@ def zero(images: Tensor, mask: Tensor, context: FillContext) -> Tensor:
     return images.new_zeros(1)
 
 
-@built_in("random-colour", "one uniformly random color per image", needs_colour=True)
-def random_colour(images: Tensor, mask: Tensor, context: FillContext) -> Tensor:
+@built_in("random-color", "one uniformly random color per image", needs_color=True,
+          aliases=("random-colour",))
+def random_color(images: Tensor, mask: Tensor, context: FillContext) -> Tensor:
     n, C = images.shape[:2]
     indices = context.image_indices(images.device)
-    return random_bytes(context.root_seed, "random-colour", context.split, indices, C).view(n, C, 1, 1)
+    return random_bytes(context.root_seed, "random-color", context.split, indices, C).view(n, C, 1, 1)

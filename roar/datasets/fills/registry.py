@@ -16,10 +16,11 @@ T = TypeVar("T")
 FILLS: Registry[Fill] = Registry("fill", "roar.datasets.fills", adapt)
 
 
-def built_in(name: str, description: str, needs_colour: bool = False, whole: bool = False) -> Callable[[F], F]:
+def built_in(name: str, description: str, needs_color: bool = False, whole: bool = False,
+             aliases: tuple[str, ...] = ()) -> Callable[[F], F]:
     """A decorator that registers a fill of roar's; see :class:`roar.datasets.fills.base.Fill`."""
     def register(function: F) -> F:
-        FILLS.add(name, Fill(name, description, function, needs_colour, whole))
+        FILLS.add(name, Fill(name, description, function, needs_color, whole), aliases)
         return function
     return register
 

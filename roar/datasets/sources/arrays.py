@@ -42,7 +42,7 @@ def array_split(images: np.ndarray, labels: np.ndarray, image_size: int | None) 
 
 
 def resized(image: np.ndarray, size: int) -> np.ndarray:
-    """An image uint8 ``[C, H, W]`` with its shorter side scaled to ``size`` pixels and its centre cropped."""
+    """An image uint8 ``[C, H, W]`` with its shorter side scaled to ``size`` pixels and its center cropped."""
     picture = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
     pixels = np.asarray(fit(picture, size))
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -40,7 +40,7 @@ def encoded_source(label: str, spelling: str, class_names: tuple[str, ...], trai
     notes = [] if notes is None else notes
 
     def whole(name: str, split: EncodedSplit) -> WholeSplit:
-        return WholeSplit(split.labels, _Decode(split.read, frame, GreyNote(name, notes)), split.digest)
+        return WholeSplit(split.labels, _Decode(split.read, frame, GrayNote(name, notes)), split.digest)
 
     return WholeSource(label, class_names, frame.channels, frame.height, frame.width,
                        None if train is None else whole("training", train), whole("test", test), notes)
@@ -49,7 +49,7 @@ def encoded_source(label: str, spelling: str, class_names: tuple[str, ...], trai
 def _find_frame(splits: Sequence[EncodedSplit], image_size: int | None, spelling: str) -> Frame:
     """The frame of all pictures, from the headers of some.
 
-    There is one channel only if every picture is grey: where those looked at are, all are looked at. A
+    There is one channel only if every picture is gray: where those looked at are, all are looked at. A
     picture whose size differs, while the sizes of those looked at do not, is found when it is decoded.
     """
     with no_warnings():
@@ -58,8 +58,8 @@ def _find_frame(splits: Sequence[EncodedSplit], image_size: int | None, spelling
             count = len(split.labels)
             sample = np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).astype(np.int64))
             headers += [(encoded, read_header(encoded)) for encoded in split.read(sample)]
-        grey = all(header.grey for _, header in headers) and all(_all_grey(split) for split in splits)
-    channels = 1 if grey else 3
+        gray = all(header.gray for _, header in headers) and all(_all_gray(split) for split in splits)
+    channels = 1 if gray else 3
     if image_size is not None:
         return Frame(channels, image_size, image_size, scaled=True)
     one, first = headers[0]
@@ -71,9 +71,9 @@ def _find_frame(splits: Sequence[EncodedSplit], image_size: int | None, spelling
     return Frame(channels, first.height, first.width, scaled=False)
 
 
-def _all_grey(split: EncodedSplit) -> bool:
+def _all_gray(split: EncodedSplit) -> bool:
     blocks = np.array_split(np.arange(len(split.labels)), -(-len(split.labels) // BLOCK))
-    return all(read_header(encoded).grey for block in blocks for encoded in split.read(block))
+    return all(read_header(encoded).gray for block in blocks for encoded in split.read(block))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class _Decode:
 
     read: Read
     frame: Frame
-    note: GreyNote
+    note: GrayNote
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         positions = np.asarray(positions, dtype=np.int64)
@@ -91,14 +91,14 @@ class _Decode:
         order = np.argsort(positions, kind="stable")
         for start in range(0, len(order), BLOCK):
             slots = order[start:start + BLOCK]
-            grey = decode_pictures(self.read(positions[slots]), frame, images, slots)
-            self.note.add(positions[slots][np.array(grey)])
+            gray = decode_pictures(self.read(positions[slots]), frame, images, slots)
+            self.note.add(positions[slots][np.array(gray)])
         return images
 
 
 @dataclass(eq=False)
-class GreyNote:
-    """Keeps one line among a source's notes: how many grey pictures of a split became colour so far."""
+class GrayNote:
+    """Keeps one line among a source's notes: how many gray pictures of a split became color so far."""
 
     split: str
     notes: list[str]
@@ -113,6 +113,6 @@ class GreyNote:
             return
         if self.line in self.notes:
             self.notes.remove(self.line)
-        self.line = (f"{count} greyscale {'picture' if count == 1 else 'pictures'} of the {self.split} split "
-                     f"{'was' if count == 1 else 'were'} converted to colour.")
+        self.line = (f"{count} grayscale {'picture' if count == 1 else 'pictures'} of the {self.split} split "
+                     f"{'was' if count == 1 else 'were'} converted to color.")
         self.notes.append(self.line)

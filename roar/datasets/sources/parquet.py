@@ -140,9 +140,9 @@ def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
 
 
 def _check_labels(files: ParquetFiles, classes: int) -> None:
-    outside = np.flatnonzero((files.labels < 0) | (files.labels >= classes) | files.unlabelled)
+    outside = np.flatnonzero((files.labels < 0) | (files.labels >= classes) | files.unlabeled)
     if len(outside):
         position = int(outside[0])
-        value = "null" if files.unlabelled[position] else files.labels[position]
+        value = "null" if files.unlabeled[position] else files.labels[position]
         raise SourceError(f"Labels are in 0 .. {classes - 1}, but '{files.columns.label}' is {value} in "
                           f"{files.where(position)}; correct the label or the names of the classes.")

@@ -38,7 +38,7 @@ class ParquetFiles:
         groups: (file, row group in it, first row of the group in the file), in order.
         starts: int64 ``[G]``, the first row of each group in the split.
         labels: int64 ``[N]``.
-        unlabelled: bool ``[N]``, where the label is null.
+        unlabeled: bool ``[N]``, where the label is null.
         sha256: of all encoded pictures; it does not depend on the division into files and groups.
     """
 
@@ -47,7 +47,7 @@ class ParquetFiles:
     groups: Sequence[tuple[str, int, int]]
     starts: np.ndarray
     labels: np.ndarray
-    unlabelled: np.ndarray
+    unlabeled: np.ndarray
     sha256: bytes
     _last: dict[int, pa.Array] = field(default_factory=dict, repr=False)  # the group that was read last
 

@@ -1,9 +1,9 @@
 """Encoded pictures (PNG, JPEG, WebP, ...) to 8-bit arrays, many at a time.
 
 Every picture becomes one channel or three. Orientation in the metadata is applied. What is transparent is
-shown on white. 16-bit grey keeps its high byte, as Pillow keeps it of 16-bit colour; other depths are
+shown on white. 16-bit gray keeps its high byte, as Pillow keeps it of 16-bit color; other depths are
 converted as Pillow does. Where a size is asked for, a picture is scaled so that its shorter side has it
-(bilinear, antialiased), and the centre is cropped.
+(bilinear, antialiased), and the center is cropped.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Header(NamedTuple):
 
     height: int
     width: int
-    grey: bool
+    gray: bool
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def no_warnings() -> Iterator[None]:
 
 
 def read_header(encoded: Encoded) -> Header:
-    """Size and colour of a picture, without decoding it.
+    """Size and color of a picture, without decoding it.
 
     Raises:
         SourceError: it is no picture, or too large.
@@ -93,7 +93,7 @@ def read_header(encoded: Encoded) -> Header:
     except BROKEN as error:
         raise _broken(encoded, error) from None
     width, height = picture.size[::-1] if lies else picture.size
-    return Header(height, width, is_grey(picture))
+    return Header(height, width, is_gray(picture))
 
 
 def decode_pictures(pictures: Sequence[Encoded], frame: Frame, images: np.ndarray,
@@ -101,7 +101,7 @@ def decode_pictures(pictures: Sequence[Encoded], frame: Frame, images: np.ndarra
     """Decode pictures into ``images[slots]``, uint8 ``[N, C, H, W]``, on all cores.
 
     Returns:
-        For each picture, whether it was grey and became colour.
+        For each picture, whether it was gray and became color.
 
     Raises:
         SourceError: a picture is broken or does not fit the frame; of several, the first is named.
@@ -137,7 +137,7 @@ def reading(path: Path, read: Callable[[Path], T]) -> T:
 
 
 def fit(picture: Image.Image, size: int) -> Image.Image:
-    """Scale the shorter side to ``size`` pixels and crop the centre, rounding as torchvision does."""
+    """Scale the shorter side to ``size`` pixels and crop the center, rounding as torchvision does."""
     width, height = picture.size
     shorter = min(width, height)
     if shorter != size:
@@ -166,7 +166,7 @@ def _decode_into(encoded: Encoded, frame: Frame, image: np.ndarray) -> bool:
     try:
         if _orientation(picture) != 1:
             picture = ImageOps.exif_transpose(picture)
-        grey = is_grey(picture)
+        gray = is_gray(picture)
         picture = eight_bit(picture)
         if picture.mode != mode:
             picture = picture.convert(mode)
@@ -180,7 +180,7 @@ def _decode_into(encoded: Encoded, frame: Frame, image: np.ndarray) -> bool:
                           f"{frame.width}x{frame.height} pixels, but {encoded.where()} has "
                           f"{pixels.shape[1]}x{pixels.shape[0]}; give --image-size.")
     image[...] = pixels if frame.channels == 1 else pixels.transpose(2, 0, 1)
-    return grey and frame.channels == 3
+    return gray and frame.channels == 3
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -189,8 +189,8 @@ def _orientation(picture: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def is_grey(picture: Image.Image) -> bool:
-    """Whether a picture has no colour, by its mode."""
+def is_gray(picture: Image.Image) -> bool:
+    """Whether a picture has no color, by its mode."""
     return picture.mode in _GREY
 
 
@@ -201,7 +201,7 @@ def eight_bit(picture: Image.Image) -> Image.Image:
     if picture.has_transparency_data:
         shown = picture.convert("RGBA")
         shown = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
-        return shown.convert("L" if is_grey(picture) else "RGB")
+        return shown.convert("L" if is_gray(picture) else "RGB")
     return picture
 
 

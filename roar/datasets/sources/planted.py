@@ -30,7 +30,7 @@ LIMITS = {"size": (4, 1_024), "classes": (2, 1_000), "patch": (2, 64), "patches"
           "distractors": (0, 1_000), "difficulty": (0, 1), "fixed": (0, 1), "train": (1, 10**7), "test": (1, 10**7),
           "seed": (0, 2**63 - 1), "channels": (1, 3)}
 GREY = 128
-CONTRAST = 100  # of a pattern at difficulty 0, in 8-bit units to either side of grey
+CONTRAST = 100  # of a pattern at difficulty 0, in 8-bit units to either side of gray
 SPREAD = 45  # standard deviation of the background in 8-bit units, about
 BLOCK = 64  # images made at a time
 
@@ -164,7 +164,7 @@ class _Recipe:
 
 
 def _doubled(grid: np.ndarray, axis: int) -> np.ndarray:
-    """Linear interpolation halfway between neighbours along an axis."""
+    """Linear interpolation halfway between neighbors along an axis."""
     last = grid.shape[axis] - 1
     low, high = (np.take(grid, range(start, last + start), axis=axis) for start in (0, 1))
     pairs = np.stack([low, (low + high) / 2], axis=axis + 1)

@@ -35,7 +35,7 @@ def deeplift(network: nn.Module, images: Tensor, targets: Tensor, *, baseline: T
     """Contributions of x - x' to f_target(x) - f_target(x'), which they sum to, ``[B, C, H, W]``.
 
     Args:
-        baseline: x', the reference image, normalised, ``[C, 1, 1]``.
+        baseline: x', the reference image, normalized, ``[C, 1, 1]``.
         rows: images that one pass may hold; captum's has each image and its reference.
 
     Raises:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.autograd.graph import Node
 
-SIMONYAN = Paper("Deep Inside Convolutional Networks: Visualising Image Classification Models and Saliency "
+SIMONYAN = Paper("Deep Inside Convolutional Networks: Visualizing Image Classification Models and Saliency "
                  "Maps", "Simonyan, Vedaldi, Zisserman", 2013, "https://arxiv.org/abs/1312.6034")
 
 NOT_DIFFERENTIABLE = ("The network's logits have no gradient with respect to the images; a network to be explained "
@@ -22,7 +22,7 @@ NOT_DIFFERENTIABLE = ("The network's logits have no gradient with respect to the
 
 @method("gradient", SIMONYAN, "gradient of the target's logit, with its sign", aliases=("grad",))
 def gradient(network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    """g = d f_target(x) / dx, ``[B, C, H, W]``, in logits per unit of the normalised input."""
+    """g = d f_target(x) / dx, ``[B, C, H, W]``, in logits per unit of the normalized input."""
     return input_gradient(network, images, targets)
 
 
@@ -33,7 +33,7 @@ def input_gradient(network: nn.Module, images: Tensor, targets: Tensor,
     Images do not mix in evaluation mode, so the gradient of the sum over images is each image's own.
 
     Args:
-        images: normalised, float32 ``[B, C, H, W]``.
+        images: normalized, float32 ``[B, C, H, W]``.
         targets: the class explained of each image, int64 ``[B]``.
         change_backward: called with the last node of the autograd graph before the backward pass.
 

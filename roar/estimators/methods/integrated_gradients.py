@@ -25,7 +25,7 @@ def integrated_gradients(network: nn.Module, images: Tensor, targets: Tensor, *,
     the rule's error.
 
     Args:
-        baseline: x', the reference image, normalised, ``[C, 1, 1]``.
+        baseline: x', the reference image, normalized, ``[C, 1, 1]``.
         ig_steps: K.
         rows: images that one pass may hold; with fewer images, several steps share a pass.
     """

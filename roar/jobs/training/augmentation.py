@@ -19,7 +19,7 @@ from roar.errors import TrainingError
 from roar.seeds.streams import derive
 
 if TYPE_CHECKING:
-    from roar.datasets.statistics import Normalisation
+    from roar.datasets.statistics import Normalization
     from roar.recipes import Recipe
 
 CROP_AREA = 0.08, 1.0  # share of the plane that a resized crop keeps (Szegedy et al. 2015, arXiv:1409.4842)
@@ -33,7 +33,7 @@ class Draws:
     Args:
         flip: bool ``[N]``, left to right.
         corner: int64 ``[2, N]``, row and column at which the crop of a padded image begins.
-        box: float32 ``[4, N]``, a resized crop's half height, half width, centre row and centre column, in
+        box: float32 ``[4, N]``, a resized crop's half height, half width, center row and center column, in
             the coordinates of ``grid_sample``, where the plane is -1 .. 1.
     """
 
@@ -42,7 +42,7 @@ class Draws:
     box: Tensor | None = None
 
 
-def padded(images: Tensor, recipe: Recipe, normalisation: Normalisation) -> Tensor:
+def padded(images: Tensor, recipe: Recipe, normalization: Normalization) -> Tensor:
     """The images ``[N, C, H, W]``, with ``recipe.padding`` pixels on every side if the recipe crops.
 
     Raises:
@@ -62,7 +62,7 @@ def padded(images: Tensor, recipe: Recipe, normalisation: Normalisation) -> Tens
             out.narrow(axis, 0, p).copy_(out.narrow(axis, p + 1, p).flip(axis))
             out.narrow(axis, p + size, p).copy_(out.narrow(axis, size - 1, p).flip(axis))
         return out
-    fill = torch.tensor([round(255 * m) for m in normalisation.mean], dtype=torch.uint8, device=images.device)
+    fill = torch.tensor([round(255 * m) for m in normalization.mean], dtype=torch.uint8, device=images.device)
     out = fill.view(1, channels, 1, 1).repeat(count, 1, height + 2 * p, width + 2 * p)
     out[:, :, p:p + height, p:p + width] = images
     return out
@@ -96,8 +96,8 @@ def _boxes(count: int, generator: torch.Generator) -> Tensor:
     area = torch.empty(count).uniform_(*CROP_AREA, generator=generator)
     ratio = torch.empty(count).uniform_(*map(math.log, CROP_RATIO), generator=generator).exp_()
     half = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()]).clamp_(max=1)
-    centre = (2 * torch.rand(2, count, generator=generator) - 1) * (1 - half)
-    return torch.cat([half, centre])
+    center = (2 * torch.rand(2, count, generator=generator) - 1) * (1 - half)
+    return torch.cat([half, center])
 
 
 def augmented(images: Tensor, index: Tensor, draws: Draws, height: int, width: int,

@@ -18,7 +18,7 @@ from roar.jobs.training.augmentation import padded
 from roar.seeds.streams import derive, random_order, random_words
 
 if TYPE_CHECKING:
-    from roar.datasets.statistics import Normalisation
+    from roar.datasets.statistics import Normalization
     from roar.recipes import Recipe
 
 BLOCK = 1_000  # images that lie together and are read together
@@ -27,7 +27,7 @@ BLOCK = 1_000  # images that lie together and are read together
 def epoch_order(recipe: Recipe, count: int, seed: int, epoch: int) -> np.ndarray:
     """The order of ``count`` images in one epoch, int64 ``[count]``.
 
-    A uniform permutation; with a window that is smaller than the split, blocks of 1,000 neighbours in random order, of
+    A uniform permutation; with a window that is smaller than the split, blocks of 1,000 neighbors in random order, of
     which each window is then permuted uniformly.
     """
     if recipe.window is None or recipe.window >= count:
@@ -61,19 +61,19 @@ class Feed(Protocol):
         """
 
 
-def feed(images: Tensor | Streams, recipe: Recipe, normalisation: Normalisation, device: torch.device) -> Feed:
+def feed(images: Tensor | Streams, recipe: Recipe, normalization: Normalization, device: torch.device) -> Feed:
     """The feed of a training, from images uint8 ``[G, N, C, H, W]``; streamed ones are augmented on ``device``."""
     if isinstance(images, Tensor):
-        return _Kept(images, recipe, normalisation)
-    return _Streamed(images, recipe, normalisation, device)
+        return _Kept(images, recipe, normalization)
+    return _Streamed(images, recipe, normalization, device)
 
 
 class _Kept:
     """All images are in memory: a batch is a matter of indices."""
 
-    def __init__(self, images: Tensor, recipe: Recipe, normalisation: Normalisation) -> None:
+    def __init__(self, images: Tensor, recipe: Recipe, normalization: Normalization) -> None:
         self.device = images.device
-        self.frames = padded(images.flatten(0, 1), recipe, normalisation)
+        self.frames = padded(images.flatten(0, 1), recipe, normalization)
         self.first = images.shape[1] * torch.arange(len(images))[:, None]  # of each network's among all the frames
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -84,8 +84,8 @@ class _Kept:
 class _Streamed:
     """Two windows are in memory: while batches are cut from the one, the other is read."""
 
-    def __init__(self, images: Streams, recipe: Recipe, normalisation: Normalisation, device: torch.device) -> None:
-        self.images, self.recipe, self.normalisation, self.device = images, recipe, normalisation, device
+    def __init__(self, images: Streams, recipe: Recipe, normalization: Normalization, device: torch.device) -> None:
+        self.images, self.recipe, self.normalization, self.device = images, recipe, normalization, device
         self.buffers: dict[int, Tensor] = {}
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -100,5 +100,5 @@ class _Streamed:
 
         for window in ahead(read, enumerate(torch.split(order, size, 1))):
             for batch in torch.split(window, batch_size, 1):
-                frames = padded(batch.flatten(0, 1).to(self.device), self.recipe, self.normalisation)
+                frames = padded(batch.flatten(0, 1).to(self.device), self.recipe, self.normalization)
                 yield frames, torch.arange(len(frames), device=self.device)

@@ -1,7 +1,7 @@
 """All that a training needs to go on after an epoch, as tensors by name: to be kept as safetensors.
 
     network.<name>              weights and buffers
-    optimizer.<number>.<key>    the optimiser's state of each parameter, e.g. its momentum
+    optimizer.<number>.<key>    the optimizer's state of each parameter, e.g. its momentum
     scaler.<key>                the loss scale, with float16
     log.loss, log.accuracy      by epoch and network
     log.seconds
@@ -57,7 +57,7 @@ def restore(saved: Mapping[str, Tensor], network: nn.Module, optimizer: torch.op
 
 
 def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
-    """A copy with the strides of a parameter of that shape: fused optimisers take them to be equal."""
+    """A copy with the strides of a parameter of that shape: fused optimizers take them to be equal."""
     return torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor.clone()
 
 

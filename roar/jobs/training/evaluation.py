@@ -13,7 +13,7 @@ from roar.errors import ModelError
 from roar.jobs.streaming import Stream, Streams, alone, blocks
 
 if TYPE_CHECKING:
-    from roar.datasets.statistics import Normalisation
+    from roar.datasets.statistics import Normalization
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Evaluation:
     class_accuracy: tuple[float | None, ...] = ()
 
 
-def affine(normalisation: Normalisation, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Scale and shift ``[1, C, 1, 1]`` for which ``image * scale + shift`` is the normalised 8-bit image."""
-    mean = torch.tensor(normalisation.mean, dtype=torch.float64)
-    std = torch.tensor(normalisation.std, dtype=torch.float64)
+def affine(normalization: Normalization, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Scale and shift ``[1, C, 1, 1]`` for which ``image * scale + shift`` is the normalized 8-bit image."""
+    mean = torch.tensor(normalization.mean, dtype=torch.float64)
+    std = torch.tensor(normalization.std, dtype=torch.float64)
     scale, shift = 1 / (255 * std), -mean / std
     return scale.float().view(1, -1, 1, 1).to(device), shift.float().view(1, -1, 1, 1).to(device)
 
@@ -49,7 +49,7 @@ def side_by_side(images: Tensor, networks: int) -> Tensor:
     return planes.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
-def logits(network: nn.Module, images: Tensor | Stream, normalisation: Normalisation,
+def logits(network: nn.Module, images: Tensor | Stream, normalization: Normalization,
            batch_size: int | None = None) -> Tensor:
     """Logits float32 ``[N, K]`` in evaluation mode, on the network's device.
 
@@ -57,14 +57,14 @@ def logits(network: nn.Module, images: Tensor | Stream, normalisation: Normalisa
         images: uint8 ``[N, C, H, W]``, on any device, or a stream of them.
         batch_size: images at a time; default: 1,000 at most, fewer of large images.
     """
-    return logits_side_by_side(network, alone(images), normalisation, batch_size)[0]
+    return logits_side_by_side(network, alone(images), normalization, batch_size)[0]
 
 
-def logits_side_by_side(network: nn.Module, images: Tensor | Streams, normalisation: Normalisation,
+def logits_side_by_side(network: nn.Module, images: Tensor | Streams, normalization: Normalization,
                         batch_size: int | None = None) -> Tensor:
     """Logits ``[G, N, K]`` of G networks in one, each with images ``[G, N, C, H, W]`` of its own."""
     device = next(network.parameters()).device
-    scale, shift = affine(normalisation, device)
+    scale, shift = affine(normalization, device)
     networks, values = images.shape[0], math.prod(images.shape[2:])
     size = batch_size or max(1, min(1_000, 2**24 // max(1, values)))
     was_training, parts = network.training, []
@@ -80,25 +80,25 @@ def logits_side_by_side(network: nn.Module, images: Tensor | Streams, normalisat
     return torch.cat(parts, 1)
 
 
-def evaluate(network: nn.Module, images: Tensor | Stream, labels: Tensor, normalisation: Normalisation,
+def evaluate(network: nn.Module, images: Tensor | Stream, labels: Tensor, normalization: Normalization,
              batch_size: int | None = None) -> Evaluation:
     """Accuracy over all the images.
 
     Raises:
         ModelError: there are no images, or the logits are not finite.
     """
-    return counted(network, alone(images), labels, normalisation, batch_size)[0]
+    return counted(network, alone(images), labels, normalization, batch_size)[0]
 
 
-def counted(network: nn.Module, images: Tensor | Streams, labels: Tensor, normalisation: Normalisation,
+def counted(network: nn.Module, images: Tensor | Streams, labels: Tensor, normalization: Normalization,
             batch_size: int | None = None) -> list[Evaluation]:
     """Accuracies of G networks in one, each with images ``[G, N, C, H, W]`` of its own."""
     count = images.shape[1]
     if not count:
         raise ModelError("An accuracy needs at least one image, not 0; raise limit_test.")
-    z = logits_side_by_side(network, images, normalisation, batch_size)
+    z = logits_side_by_side(network, images, normalization, batch_size)
     if not bool(torch.isfinite(z).all()):
-        raise ModelError("The network's logits are not finite; its weights or the normalisation are broken.")
+        raise ModelError("The network's logits are not finite; its weights or the normalization are broken.")
     labels, classes = labels.to(z.device), z.shape[2]
     right = z.argmax(2) == labels
     images_of = torch.bincount(labels, minlength=classes).tolist()

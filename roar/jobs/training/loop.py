@@ -1,11 +1,11 @@
 """The training loop: one network, images that are already degraded, one recipe, one seed.
 
 Read `train_side_by_side` from top to bottom. The images stay 8-bit tensors on the device, or come window by window if
-they do not fit; a batch is augmented and normalised there, so that an epoch costs little more than its forward and
+they do not fit; a batch is augmented and normalized there, so that an epoch costs little more than its forward and
 backward passes. Every draw has a seed of its own: seed s gives the same batches whatever the images show.
 
 Where the device's memory cannot hold a batch, it goes through the network in two halves whose gradients are added up,
-from then on. The step is the same but for batch norm, which then normalises each half by itself (and dropout's draws),
+from then on. The step is the same but for batch norm, which then normalizes each half by itself (and dropout's draws),
 so `TrainingLog.parts` says so.
 """
 
@@ -36,7 +36,7 @@ from roar.models.regularizers import Regularizer
 from roar.seeds.streams import derive
 
 if TYPE_CHECKING:
-    from roar.datasets.statistics import Normalisation
+    from roar.datasets.statistics import Normalization
     from roar.recipes import Recipe
 
 __all__ = ["Evaluation", "TrainingLog", "evaluate", "logits", "train", "train_side_by_side"]
@@ -52,7 +52,7 @@ class Prepared(Protocol):
     """A network that sets its first layer from training images, such as ``roar.models.architectures.speednet``."""
 
     def prepare(self, images: Tensor) -> None:
-        """Args: images: the first ``PREPARING_IMAGES`` of the training split, normalised, ``[N, C, H, W]``."""
+        """Args: images: the first ``PREPARING_IMAGES`` of the training split, normalized, ``[N, C, H, W]``."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class TrainingLog:
     parts: int = 1
 
 
-def train(network: nn.Module, images: Tensor | Stream, labels: Tensor, recipe: Recipe, normalisation: Normalisation,
+def train(network: nn.Module, images: Tensor | Stream, labels: Tensor, recipe: Recipe, normalization: Normalization,
           seed: int, on_epoch: Callable[[int, float], None] | None = None,
           checkpoint: Callable[[Callable[[], State]], None] | None = None,
           resume: Mapping[str, Tensor] | None = None, regularizer: Regularizer | None = None,
@@ -85,12 +85,12 @@ def train(network: nn.Module, images: Tensor | Stream, labels: Tensor, recipe: R
     """Train a network in place, on the device that it is on.
 
     Args:
-        network: gives logits ``[B, K]`` of normalised images; its initial weights are the caller's.
+        network: gives logits ``[B, K]`` of normalized images; its initial weights are the caller's.
         images: uint8 ``[N, C, H, W]``, degraded; best on the network's device, else each batch is moved. Of a stream
             two of the recipe's windows are held.
         labels: int64 ``[N]``.
         recipe: epochs, rates and the like.
-        normalisation: of 8-bit images, applied after the augmentation.
+        normalization: of 8-bit images, applied after the augmentation.
         seed: of the order of batches, the augmentation and dropout.
         on_epoch: called after each epoch with its number, from 1, and its mean loss.
         checkpoint: called after each epoch with a function that returns all that is needed to go on (see
@@ -104,7 +104,7 @@ def train(network: nn.Module, images: Tensor | Stream, labels: Tensor, recipe: R
     Raises:
         TrainingError: the loss is not finite, the memory is exhausted, or there are fewer than two images.
     """
-    (log,) = train_side_by_side(network, alone(images), labels, recipe, normalisation, [seed], on_epoch,
+    (log,) = train_side_by_side(network, alone(images), labels, recipe, normalization, [seed], on_epoch,
                                 checkpoint, resume, regularizer, prepare)
     if isinstance(log, TrainingError):
         raise log
@@ -112,7 +112,7 @@ def train(network: nn.Module, images: Tensor | Stream, labels: Tensor, recipe: R
 
 
 def train_side_by_side(network: nn.Module, images: Tensor | Streams, labels: Tensor, recipe: Recipe,
-                       normalisation: Normalisation, seeds: Sequence[int],
+                       normalization: Normalization, seeds: Sequence[int],
                        on_epoch: Callable[[int, float], None] | None = None,
                        checkpoint: Callable[[Callable[[], State]], None] | None = None,
                        resume: Mapping[str, Tensor] | None = None,
@@ -143,10 +143,10 @@ def train_side_by_side(network: nn.Module, images: Tensor | Streams, labels: Ten
     progress = Progress() if resume is None else restore(resume, network, optimizer, scaler)
     spent, parts = progress.seconds, 1
 
-    scale, shift = affine(normalisation, device)
+    scale, shift = affine(normalization, device)
     if isinstance(network, Prepared) and resume is None and prepare:
         network.prepare((first_images(images).to(device) * scale).add_(shift))
-    fed = feed(images, recipe, normalisation, device)
+    fed = feed(images, recipe, normalization, device)
     first_draw = count * torch.arange(networks)[:, None]  # of each network's among the draws of all
     labels = labels.to(device)
 

@@ -1,4 +1,4 @@
-"""The learning rate of every step, and the optimiser that takes the steps."""
+"""The learning rate of every step, and the optimizer that takes the steps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def learning_rate(recipe: Recipe, step: int, total: int, per_epoch: int) -> floa
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser; weights of two or more dimensions decay, norms and biases do not."""
+    """The recipe's optimizer; weights of two or more dimensions decay, norms and biases do not."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": recipe.weight_decay},

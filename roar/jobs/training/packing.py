@@ -4,7 +4,7 @@ A small network on small images spends its time between calculations, and a conv
 vector unit. So G networks lie side by side in one whose convolutions have G groups. Each sees the initial
 weights, the batches and the augmentation that it would see alone, and differs from the network trained alone by
 the rounding of float32 sums only. In packs of one size that is a multiple of four, a network's bytes depend neither on
-its neighbours nor on its place (other sizes leave a rest that is summed in another order), so who needs the same
+its neighbors nor on its place (other sizes leave a rest that is summed in another order), so who needs the same
 bytes twice fills every pack.
 
 Milliseconds per network for the passes over 128 images of 8x8 pixels by `simplecnn`, one thread with AVX-512:
@@ -34,7 +34,7 @@ from roar.jobs.training.loop import TrainingLog, train_side_by_side
 from roar.models.regularizers import Regularizer
 
 if TYPE_CHECKING:
-    from roar.datasets.statistics import Normalisation
+    from roar.datasets.statistics import Normalization
     from roar.recipes import Recipe
 
 __all__ = ["evaluate_packed", "measured_pack_size", "pack", "pack_size", "train_packed", "unpack"]
@@ -72,7 +72,7 @@ def measured_pack_size(network: nn.Module, image: torch.Size | Sequence[int], re
 
     It depends on the machine and on what else it does; ``pack_size`` does not.
     """
-    from roar.datasets.statistics import Normalisation
+    from roar.datasets.statistics import Normalization
 
     if not isinstance(network, Packable):
         return 1
@@ -88,7 +88,7 @@ def measured_pack_size(network: nn.Module, image: torch.Size | Sequence[int], re
         best = float("inf")
         for _ in range(3):
             started = time.perf_counter()
-            train_side_by_side(whole, stacked, labels, short, Normalisation(channels, channels), range(size))
+            train_side_by_side(whole, stacked, labels, short, Normalization(channels, channels), range(size))
             best = min(best, time.perf_counter() - started)
         return best / size
 
@@ -96,7 +96,7 @@ def measured_pack_size(network: nn.Module, image: torch.Size | Sequence[int], re
 
 
 def train_packed(networks: Sequence[nn.Module], images: Sequence[Tensor | Stream] | Tensor, labels: Tensor,
-                 recipe: Recipe, normalisation: Normalisation, seeds: Sequence[int], size: int | None = None,
+                 recipe: Recipe, normalization: Normalization, seeds: Sequence[int], size: int | None = None,
                  on_epoch: Callable[[int, float], None] | None = None,
                  regularizer: Regularizer | None = None) -> list[TrainingLog | TrainingError]:
     """Train networks of one architecture in place, ``size`` at a time.
@@ -105,7 +105,7 @@ def train_packed(networks: Sequence[nn.Module], images: Sequence[Tensor | Stream
         networks: on one device, with the initial weights that each would have alone.
         images: for each network uint8 ``[N, C, H, W]``, of all or of none a stream.
         labels: int64 ``[N]``, the same for all.
-        recipe, normalisation: as for ``train``.
+        recipe, normalization: as for ``train``.
         seeds: of each network's batches and augmentation.
         size: networks in a pack; default: ``pack_size``.
         on_epoch: called after each epoch of each pack with its number and its mean loss.
@@ -124,20 +124,20 @@ def train_packed(networks: Sequence[nn.Module], images: Sequence[Tensor | Stream
         here = slice(start, start + size)
         members = networks[here]
         whole = pack(members)
-        logs += train_side_by_side(whole, together(images[here]), labels, recipe, normalisation, seeds[here],
+        logs += train_side_by_side(whole, together(images[here]), labels, recipe, normalization, seeds[here],
                                    on_epoch, regularizer=regularizer)
         unpack(whole, members)
     return logs
 
 
 def evaluate_packed(networks: Sequence[nn.Module], images: Sequence[Tensor | Stream] | Tensor, labels: Tensor,
-                    normalisation: Normalisation, size: int | None = None) -> list[Evaluation]:
+                    normalization: Normalization, size: int | None = None) -> list[Evaluation]:
     """The accuracy of each network on its own images; arguments and errors as for ``train_packed``."""
     size = size or pack_size(networks[0], images[0].shape[1:], next(networks[0].parameters()).device)
     found: list[Evaluation] = []
     for start in range(0, len(networks), size):
         here = slice(start, start + size)
-        found += counted(pack(networks[here]), together(images[here]), labels, normalisation)
+        found += counted(pack(networks[here]), together(images[here]), labels, normalization)
     return found
 
 

@@ -44,7 +44,7 @@ def input_gradient_penalty(loss: Tensor, images: Tensor) -> Tensor:
 
     Args:
         loss: scalar, the mean over the batch.
-        images: normalised, ``[B, C, H, W]``, requiring gradients.
+        images: normalized, ``[B, C, H, W]``, requiring gradients.
     """
     gradient, = torch.autograd.grad(loss * len(images), images, create_graph=True)
     return gradient.square().sum() / len(images)
@@ -58,5 +58,5 @@ def decay_weights(weights: list[Tensor], rate: float, decay: float) -> None:
 
 
 def decaying(network: nn.Module) -> list[Tensor]:
-    """The weights that are regularised: those of two or more dimensions that are not frozen."""
+    """The weights that are regularized: those of two or more dimensions that are not frozen."""
     return [p for p in network.parameters() if p.requires_grad and p.ndim >= 2]

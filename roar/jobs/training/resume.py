@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from roar.datasets import Normalisation
+from roar.datasets import Normalization
 from roar.jobs.stage import Desk
 from roar.jobs.streaming import Stream
 from roar.jobs.training.loop import TrainingLog, plan, train
@@ -29,7 +29,7 @@ class Curve:
 
 
 def train_resumably(network: nn.Module, images: Tensor | Stream, labels: Tensor, recipe: Recipe,
-                    normalisation: Normalisation, seed: int, desk: Desk, regularizer: Regularizer | None = None,
+                    normalization: Normalization, seed: int, desk: Desk, regularizer: Regularizer | None = None,
                     curve: Curve | None = None, prepare: bool = True) -> TrainingLog:
     """As :func:`roar.jobs.training.loop.train`, with the desk told of every epoch and keeping the state now and then.
 
@@ -49,7 +49,7 @@ def train_resumably(network: nn.Module, images: Tensor | Stream, labels: Tensor,
         watched = {} if curve is None else {CURVE: torch.tensor(curve.rows, dtype=torch.float64)}
         desk.save(lambda: save({**state(), **watched}))
 
-    return train(network, images, labels, recipe, normalisation, seed, on_epoch=on_epoch, checkpoint=keep,
+    return train(network, images, labels, recipe, normalization, seed, on_epoch=on_epoch, checkpoint=keep,
                  resume=resume, regularizer=regularizer, prepare=prepare)
 
 

@@ -30,7 +30,7 @@ COLUMNS = {
     "by_chance": "float64",  # the mean that two independent random rankings have
     "tied_share": "float64",  # share of pixels whose place among others of the same score was drawn by lot
     "other_tied_share": "float64",
-    "folder": "string",  # of the artefact
+    "folder": "string",  # of the artifact
 }
 _KEYS = ["source", "regularizer", "across", "model", "other_model", "estimator", "other", "measure", "threshold"]
 
@@ -41,7 +41,7 @@ def read_ranking_agreement(store: Store) -> pd.DataFrame:
     Two settings of one estimator have a short key behind their names.
 
     Raises:
-        DamagedArtefactError: a file is not what was written.
+        DamagedArtifactError: a file is not what was written.
     """
     found = read_frames(store, FOLDER, "pairs.parquet", [*COLUMNS, "ranking", "other_ranking"])
     found = _told_apart(found.drop_duplicates([*_KEYS, "ranking", "other_ranking"]))

@@ -22,7 +22,7 @@ class Agreement:
     """One network's estimators and how far their rankings agree.
 
     Attributes:
-        here: source, model and regulariser.
+        here: source, model and regularizer.
         estimators: E names, in the order of the tree's leaves.
         spearman: ``[E, E]``, means over images, 1 on the diagonal; NaN where a pair was not compared.
         half_width: the widest half of a 95 % interval among them.

@@ -15,7 +15,7 @@ from roar.pipeline.plan import Model, Ranking
 from roar.pipeline.ranking import rank
 from roar.pipeline.running import make
 from roar.pipeline.session import Session, asked_for, keep_plan
-from roar.store.artefacts import MANIFEST, key_of
+from roar.store.artifacts import MANIFEST, key_of
 from roar.store.shards import rank_folder
 
 

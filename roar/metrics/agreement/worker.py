@@ -11,7 +11,7 @@ import numpy as np
 
 from roar.jobs.stage import Desk, Product, Shared
 from roar.metrics.similarity import Similarity, averages, every_two, image_table, images_at_a_time, joined
-from roar.store.artefacts import artefact_files
+from roar.store.artifacts import artifact_files
 from roar.store.parquet import parquet_bytes
 from roar.store.shards import RankFolder, RankReader
 
@@ -68,13 +68,13 @@ class Agreer:
         files = {PAIRS: _pairs(work.row, pairs), IMAGES: parquet_bytes(image_table(words, self.indices, values))}
         members = [{key: value for key, value in asdict(member).items() if key != "where"}
                    for group in work.groups for member in group]
-        return Product(artefact_files("agreement", work.folder, work.identity, files,
+        return Product(artifact_files("agreement", work.folder, work.identity, files,
                                       {**work.row, "members": members}))
 
     def _compared(self, group: Sequence[Member], thresholds: Sequence[float], desk: Desk,
                   place: tuple[int, int]) -> tuple[Similarity, int]:
         """Every two members on every image, ``[N, E, E]``, and P; of each member one shard is held at a time."""
-        readers = [RankReader(member.where, desk.artefact) for member in group]
+        readers = [RankReader(member.where, desk.artifact) for member in group]
         parts, pixels = [], 1
         for block in self._blocks(readers):
             rankings = [reader(block, self.indices[block]) for reader in readers]

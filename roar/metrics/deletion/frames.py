@@ -24,7 +24,7 @@ COLUMNS = {
     "accuracy": "float64",  # of the explained network on the degraded test split, 0 to 1
     "probability": "float64",  # mean softmax probability of the class that was explained
     "n_test": "int64",
-    "folder": "string",  # of the artefact
+    "folder": "string",  # of the artifact
 }
 
 
@@ -32,7 +32,7 @@ def read_deletion(store: Store) -> pd.DataFrame:
     """One row per model, estimator, mode, fill and threshold, without retraining.
 
     Raises:
-        DamagedArtefactError: a file is not what was written.
+        DamagedArtifactError: a file is not what was written.
     """
     frame = read_frames(store, FOLDER, "curves.parquet", list(COLUMNS))
     keys = ["source", "model", "regularizer", "estimator", "mode", "fill", "threshold"]
@@ -40,10 +40,10 @@ def read_deletion(store: Store) -> pd.DataFrame:
 
 
 def read_deletion_images(store: Store, folders: Iterable[str] | None = None) -> Iterator[pd.DataFrame]:
-    """Every test image in every cell, one artefact at a time, so that memory holds no more than one.
+    """Every test image in every cell, one artifact at a time, so that memory holds no more than one.
 
     Args:
-        folders: of the artefacts; default: all in the store.
+        folders: of the artifacts; default: all in the store.
 
     Yields:
         For each explained network and estimator a row per mode, threshold and image: ``source``, ``model``,
@@ -51,7 +51,7 @@ def read_deletion_images(store: Store, folders: Iterable[str] | None = None) -> 
         ``correct`` (bool) and ``probability`` (of the class that was explained).
 
     Raises:
-        DamagedArtefactError: a file is not what was written.
+        DamagedArtifactError: a file is not what was written.
     """
     for folder in finished_folders(store, FOLDER) if folders is None else folders:
         manifest = store.manifest(folder)

@@ -10,11 +10,11 @@ from roar.jobs.stage import Task
 from roar.pipeline import plan
 from roar.pipeline.images import shared_images, shared_ranks
 from roar.pipeline.plan import Model, Ranking
-from roar.pipeline.ranking import model_normalisation, rank, weights_loaders
+from roar.pipeline.ranking import model_normalization, rank, weights_loaders
 from roar.pipeline.running import make
 from roar.pipeline.session import Session, asked_for, keep_plan
 from roar.pipeline.training import train
-from roar.store.artefacts import MANIFEST, key_of
+from roar.store.artifacts import MANIFEST, key_of
 
 
 @asked_for("delete")
@@ -34,7 +34,7 @@ def delete(session: Session) -> list[str]:
             tasks.append(Task(folder, Delete(
                 folder, identity, row, ranking.folder, settings.fixed_modes, session.fill,
                 tuple(sorted({0.0, *settings.thresholds})), model.folder, model.network,
-                model_normalisation(session, model), experiment.seed), (f"{folder}/{MANIFEST}",)))
+                model_normalization(session, model), experiment.seed), (f"{folder}/{MANIFEST}",)))
     keep_plan(session, "delete", [task.key for task in tasks])
 
     def shared(missing: Sequence[Task]) -> Mapping[str, Callable[[], Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from roar.datasets import Normalisation
+from roar.datasets import Normalization
 from roar.datasets.degradation import degrade
 from roar.datasets.fills.base import Fill, FillContext
 from roar.jobs.images import Images, Statistics, as_tensor, read_images, read_statistics
@@ -22,7 +22,7 @@ from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.streaming import Cell, Stream
 from roar.jobs.train_model import load_network
 from roar.jobs.training.loop import logits
-from roar.store.artefacts import artefact_files
+from roar.store.artifacts import artifact_files
 from roar.store.parquet import parquet_bytes
 from roar.store.shards import RankReader
 
@@ -46,7 +46,7 @@ class Delete:
     thresholds: tuple[float, ...]
     model: str  # the shared name of the weights
     network: Network
-    normalisation: Normalisation
+    normalization: Normalization
     root_seed: int
 
 
@@ -72,7 +72,7 @@ class Deleter:
         for done, (mode, threshold) in enumerate(cells, start=1):
             untouched = threshold == 0 and not work.fill.whole
             z = self.intact if untouched else logits(network, self._degraded(work, mode, threshold, desk),
-                                                     work.normalisation)
+                                                     work.normalization)
             correct = (z.argmax(1) == self.images.labels.to(z.device)).cpu().numpy()
             probability = z.softmax(1).gather(1, self.intact.argmax(1, keepdim=True))[:, 0].cpu().numpy()
             curves.append({**work.row, "mode": mode, "fill": work.fill.name, "threshold": threshold,
@@ -81,7 +81,7 @@ class Deleter:
             images.append((mode, threshold, correct, probability))
             desk.tell(done / len(cells), f"{work.row['estimator']} {threshold:g} %")
         files = {CURVES: _curves(curves), IMAGES: _images(self.images.indices, images)}
-        return Product(artefact_files("deletion", work.folder, work.identity, files,
+        return Product(artifact_files("deletion", work.folder, work.identity, files,
                                       {"device": self.device, **work.row}))
 
     def _degraded(self, work: Delete, mode: str, threshold: float, desk: Desk) -> Tensor | Stream:
@@ -89,13 +89,13 @@ class Deleter:
         context = FillContext(self.statistics.mean, work.root_seed, "test", as_tensor(self.images.indices))
         how = (threshold, mode, work.fill, context)
         if isinstance(images, Stream):
-            return replace(images, cell=Cell(RankReader(ranks, desk.artefact), *how))
+            return replace(images, cell=Cell(RankReader(ranks, desk.artifact), *how))
         return degrade(images, as_tensor(ranks).to(images.device), *how)
 
     def _network(self, work: Delete) -> nn.Module:
         if self.loaded is None or self.loaded[0] != work.model:
             self.loaded = (work.model, load_network(self.shared, work.network, work.model, self.device))
-            self.intact = logits(self.loaded[1], self.images.images, work.normalisation)
+            self.intact = logits(self.loaded[1], self.images.images, work.normalization)
         return self.loaded[1]
 
 

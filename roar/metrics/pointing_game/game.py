@@ -13,7 +13,7 @@ from roar.jobs.stage import Desk, Product, Shared, Task
 from roar.pipeline import Session, asked_for, plan, rank
 from roar.pipeline.running import make
 from roar.pipeline.session import keep_plan
-from roar.store.artefacts import MANIFEST, artefact_files, key_of
+from roar.store.artifacts import MANIFEST, artifact_files, key_of
 from roar.store.frames import read_frames
 from roar.store.parquet import parquet_bytes
 from roar.store.shards import RankFolder, RankReader, rank_folder
@@ -75,7 +75,7 @@ def open_worker(shared: Shared, device: str) -> Callable[[Point, Desk], Product]
     def point(work: Point, desk: Desk) -> Product:
         import pyarrow as pa
 
-        reader, hits, informative = RankReader(work.ranking, desk.artefact), [], []
+        reader, hits, informative = RankReader(work.ranking, desk.artifact), [], []
         for start in range(0, len(indices), _BLOCK):
             block = np.arange(start, min(start + _BLOCK, len(indices)), dtype=np.int64)
             pixels = truth(block).reshape(len(block), -1)
@@ -87,7 +87,7 @@ def open_worker(shared: Shared, device: str) -> Callable[[Point, Desk], Product]
         points = pa.Table.from_pylist([{**work.row, "count": int(every.sum()), "n": len(every),
                                         "share": float(np.concatenate(informative).mean())}])
         files = {"points.parquet": parquet_bytes(points), "images.parquet": parquet_bytes(images)}
-        return Product(artefact_files("pointing-game", work.folder, work.identity, files, work.row))
+        return Product(artifact_files("pointing-game", work.folder, work.identity, files, work.row))
 
     return point
 
@@ -108,7 +108,7 @@ def read_hits(store: Store) -> pd.DataFrame:
     """One row per estimator of a model: the share of hits with Wilson's interval over the test images.
 
     Raises:
-        DamagedArtefactError: a file is not what was written.
+        DamagedArtifactError: a file is not what was written.
     """
     from statsmodels.stats.proportion import proportion_confint
 

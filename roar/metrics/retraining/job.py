@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from roar.datasets import Normalisation
+from roar.datasets import Normalization
 from roar.jobs.network import Network
 from roar.recipes import Recipe
 
@@ -21,7 +21,7 @@ class Start:
 
     model: str  # the folder of its weights
     variant: str  # fine-tune or head-only
-    normalisation: Normalisation
+    normalization: Normalization
 
 
 @dataclass(frozen=True)

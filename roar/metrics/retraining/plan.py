@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from roar.datasets import Normalisation
+from roar.datasets import Normalization
 from roar.estimators import Estimator, distinct
 from roar.estimators.methods.matched_spectrum import surrogate_of
 from roar.experiment import MASK_ONLY, RECURSIVE, SCRATCH, Experiment
@@ -16,7 +16,7 @@ from roar.metrics.retraining.job import Job, Start
 from roar.pipeline import plan
 from roar.pipeline.plan import Model, Ranking
 from roar.pipeline.session import Session
-from roar.store.artefacts import key_of
+from roar.store.artifacts import key_of
 
 if TYPE_CHECKING:
     from roar.datasets.fills.base import Fill
@@ -29,7 +29,7 @@ def jobs(session: Session, model: Model, rankings: Sequence[Ranking], facts: Map
     """Every training of one explained model: the reference first, then cell by cell.
 
     Args:
-        facts: of the model's manifest: the hash of its weights, and what normalises its images.
+        facts: of the model's manifest: the hash of its weights, and what normalizes its images.
     """
     from roar.datasets.fills.registry import find_fill
 
@@ -42,10 +42,10 @@ def jobs(session: Session, model: Model, rankings: Sequence[Ranking], facts: Map
                               "recipe": recipe.model_dump(), "root_seed": experiment.seed}
     start = None
     if settings.variant != SCRATCH:
-        seen = Normalisation(tuple(facts["normalise_mean"]), tuple(facts["normalise_std"]))
+        seen = Normalization(tuple(facts["normalize_mean"]), tuple(facts["normalize_std"]))
         start = Start(model.folder, settings.variant, seen)
-        common |= {"variant": settings.variant, "weights": facts["weights"], "normalise_mean": seen.mean,
-                   "normalise_std": seen.std}
+        common |= {"variant": settings.variant, "weights": facts["weights"], "normalize_mean": seen.mean,
+                   "normalize_std": seen.std}
         name = f"{name} ({settings.variant})"
     protocol = key_of(common)
     described = {"source": source.label, "model": model.label, "regularizer": model.network.regularizer,

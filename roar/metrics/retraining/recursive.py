@@ -134,19 +134,19 @@ class Recurser:
 
     def _trained(self, work: Recurse, chains: Sequence[Chain], networks: Sequence[nn.Module],
                  degraded: Sequence[dict[str, Tensor]], tell: Callable[[int, float], None]) -> list[Trained]:
-        job, labels, normalisation = chains[0].jobs[0], self.images["train"].labels, self.statistics.normalisation
+        job, labels, normalization = chains[0].jobs[0], self.images["train"].labels, self.statistics.normalization
         regularizer = job.network.regularization
         seeds = [training_seed(work.root_seed, chain.jobs[0]) for chain in chains]
         if work.pack > 1:
             return trained_packed(networks, [(images["train"], images["test"]) for images in degraded], labels,
-                                  self.images["test"].labels, job.recipe, normalisation, seeds, work.pack, tell,
+                                  self.images["test"].labels, job.recipe, normalization, seeds, work.pack, tell,
                                   regularizer)
         try:
-            log = train(networks[0], degraded[0]["train"], labels, job.recipe, normalisation, seeds[0], tell,
+            log = train(networks[0], degraded[0]["train"], labels, job.recipe, normalization, seeds[0], tell,
                         regularizer=regularizer)
         except TrainingError as error:
             return [(error, None)]
-        return [(log, evaluate(networks[0], degraded[0]["test"], self.images["test"].labels, normalisation))]
+        return [(log, evaluate(networks[0], degraded[0]["test"], self.images["test"].labels, normalization))]
 
     def _degraded(self, work: Recurse, chain: Chain, step: int, split: str) -> Tensor:
         """The original images under all that is replaced up to a step."""
@@ -169,7 +169,7 @@ class Recurser:
             found = rank_images(
                 [work.estimators[name]],
                 Batch(degraded[split], images.labels.cpu().numpy(), images.indices, split, work.root_seed),
-                Explained(network, self.statistics.normalisation, job.network.num_classes,
+                Explained(network, self.statistics.normalization, job.network.num_classes,
                           self.statistics.mean.cpu().numpy()),
                 work.settings, Passes(self.device, work.memory_budget))[name]
             before = chain.ranks.get(split, found.ranks)

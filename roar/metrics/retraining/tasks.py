@@ -11,11 +11,11 @@ from roar.metrics.retraining import plan
 from roar.metrics.retraining.job import HEAD_ONLY, Job
 from roar.pipeline.images import check_window, shared_images, shared_ranks, streams
 from roar.pipeline.plan import SPLITS, Ranking, check_trainable
-from roar.pipeline.ranking import artefacts_of, rank, weights_loaders
+from roar.pipeline.ranking import artifacts_of, rank, weights_loaders
 from roar.pipeline.running import execute, running
 from roar.pipeline.session import Session, asked_for, keep_plan
 from roar.pipeline.training import check_training_split, train
-from roar.store.artefacts import key_of
+from roar.store.artifacts import key_of
 from roar.store.compaction import compact
 from roar.store.results import finished_jobs
 
@@ -38,7 +38,7 @@ def retrain(session: Session) -> list[Job]:
     _check_heads(session)
     rankings = rank(session, estimators=plan.retrained(session.experiment, session.estimators))
     jobs = _jobs(session, rankings)
-    keep_plan(session, "retrain", artefacts_of(session, rankings), {job.key: job.row for job in jobs})
+    keep_plan(session, "retrain", artifacts_of(session, rankings), {job.key: job.row for job in jobs})
     done, _ = finished_jobs(session.store.files)
     missing = [job for job in jobs if job.key not in done]
     if missing:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from roar.datasets import Normalisation
+from roar.datasets import Normalization
 from roar.estimators import Batch, Estimator, Explained, Passes, rank_images
 from roar.experiment import EstimatorSettings
 from roar.jobs.network import Network
@@ -24,12 +24,12 @@ def time_steps(network: Network, recipe: Recipe, device: str) -> float:
     """Seconds of one training step: the time of several less the time of one, so that what happens once drops out."""
     count = max(2, recipe.batch_size)
     images, labels = _random_images(network, count)
-    normalisation = _normalisation(network)
+    normalization = _normalization(network)
 
     def seconds(steps: int) -> float:
         body = build(network, seed=0).to(device)
         started = time.perf_counter()
-        train(body, images.to(device), labels.to(device), recipe.model_copy(update={"steps": steps}), normalisation, 0)
+        train(body, images.to(device), labels.to(device), recipe.model_copy(update={"steps": steps}), normalization, 0)
         return time.perf_counter() - started
 
     seconds(1)  # the first one loads libraries
@@ -47,7 +47,7 @@ def time_ranking(network: Network, estimators: Sequence[Estimator], settings: Es
               for one in estimators}
     batch = Batch(images, labels.numpy(), np.arange(_IMAGES), "train", truth=images.numpy()[:, 0] > 127, inputs=inputs)
     started = time.perf_counter()
-    rank_images(estimators, batch, Explained(body, _normalisation(network), network.num_classes), settings,
+    rank_images(estimators, batch, Explained(body, _normalization(network), network.num_classes), settings,
                 Passes(device))
     return (time.perf_counter() - started) / _IMAGES
 
@@ -59,5 +59,5 @@ def _random_images(network: Network, count: int) -> tuple[torch.Tensor, torch.Te
     return images, torch.arange(count) % network.num_classes
 
 
-def _normalisation(network: Network) -> Normalisation:
-    return Normalisation((0.5,) * network.in_channels, (0.25,) * network.in_channels)
+def _normalization(network: Network) -> Normalization:
+    return Normalization((0.5,) * network.in_channels, (0.25,) * network.in_channels)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
-from roar.datasets import Normalisation
+from roar.datasets import Normalization
 from roar.datasets.degradation import degrade
 from roar.datasets.fills.base import FillContext
 from roar.errors import TrainingError
@@ -35,7 +35,7 @@ class Retrain:
     """The work: jobs of one network and recipe, trained side by side in packs of ``pack``, and the root of their seeds.
 
     A pack is always full, the last job repeated where there are too few: in a full pack a network's bytes depend
-    neither on its neighbours nor on its place (for sizes that are multiples of four, see ``packing``).
+    neither on its neighbors nor on its place (for sizes that are multiples of four, see ``packing``).
     """
 
     jobs: tuple[Job, ...]
@@ -73,11 +73,11 @@ class Retrainer:
     def _alone(self, work: Retrain, desk: Desk) -> Trained:
         job = work.jobs[0]
         train_images, test_images = self._degraded(work, job, desk)
-        network, normalisation = self._network(work, job), self._normalisation(job)
-        log = train_resumably(network, train_images, self.train_images.labels, job.recipe, normalisation,
+        network, normalization = self._network(work, job), self._normalization(job)
+        log = train_resumably(network, train_images, self.train_images.labels, job.recipe, normalization,
                               training_seed(work.root_seed, job), desk, job.network.regularization,
                               prepare=job.start is None)
-        return log, evaluate(network, test_images, self.test_images.labels, normalisation)
+        return log, evaluate(network, test_images, self.test_images.labels, normalization)
 
     def _packed(self, work: Retrain, desk: Desk) -> list[Trained]:
         first = work.jobs[0]
@@ -89,7 +89,7 @@ class Retrainer:
         networks = [self._network(work, job) for job in work.jobs]
         seeds = [training_seed(work.root_seed, job) for job in work.jobs]
         return trained_packed(networks, images, self.train_images.labels, self.test_images.labels, first.recipe,
-                              self._normalisation(first), seeds, work.pack, on_epoch, first.network.regularization)
+                              self._normalization(first), seeds, work.pack, on_epoch, first.network.regularization)
 
     def _network(self, work: Retrain, job: Job) -> nn.Module:
         """With the initial weights of its seed, or with those of the explained network for every seed."""
@@ -100,8 +100,8 @@ class Retrainer:
             network = head_only(network, job.network.image)
         return network.to(self.device)
 
-    def _normalisation(self, job: Job) -> Normalisation:
-        return self.statistics.normalisation if job.start is None else job.start.normalisation
+    def _normalization(self, job: Job) -> Normalization:
+        return self.statistics.normalization if job.start is None else job.start.normalization
 
     def _degraded(self, work: Retrain, job: Job, desk: Desk) -> tuple[Tensor | Stream, Tensor | Stream]:
         """Both splits of a job's cell, degraded once for all of its seeds, or streams that degrade."""
@@ -121,21 +121,21 @@ class Retrainer:
         context = FillContext(self.statistics.mean, work.root_seed, split, as_tensor(images.indices))
         how = (row["threshold"], row["mode"], job.fill, context)
         if isinstance(images.images, Stream):
-            return replace(images.images, cell=Cell(RankReader(ranks, desk.artefact), *how))
+            return replace(images.images, cell=Cell(RankReader(ranks, desk.artifact), *how))
         return degrade(images.images, as_tensor(ranks).to(images.images.device), *how)
 
 
 def trained_packed(networks: Sequence[nn.Module], images: Sequence[tuple[Tensor | Stream, Tensor | Stream]],
-                   labels: Tensor, test_labels: Tensor, recipe: Recipe, normalisation: Normalisation,
+                   labels: Tensor, test_labels: Tensor, recipe: Recipe, normalization: Normalization,
                    seeds: Sequence[int], pack: int, on_epoch: Callable[[int, float], None],
                    regularizer: Regularizer) -> list[Trained]:
     """Train networks side by side in full packs, each on its own training images, and evaluate each on its own test
     images; a network that diverges has an error in the place of its log, and no evaluation."""
     full = [*range(len(networks)), *[len(networks) - 1] * (-len(networks) % pack)]
-    logs = train_packed([networks[i] for i in full], [images[i][0] for i in full], labels, recipe, normalisation,
+    logs = train_packed([networks[i] for i in full], [images[i][0] for i in full], labels, recipe, normalization,
                         [seeds[i] for i in full], pack, on_epoch, regularizer)
     whole = [i for i in full if isinstance(logs[i], TrainingLog)]
-    found = evaluate_packed([networks[i] for i in whole], [images[i][1] for i in whole], test_labels, normalisation,
+    found = evaluate_packed([networks[i] for i in whole], [images[i][1] for i in whole], test_labels, normalization,
                             pack) if whole else []
     evaluations = dict(zip(whole, found, strict=True))
     return [(logs[i], evaluations.get(i)) for i in range(len(networks))]

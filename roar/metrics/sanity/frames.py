@@ -29,20 +29,20 @@ COLUMNS = {
     "ci_low": "float64",  # 95 % t interval over images
     "ci_high": "float64",
     "by_chance": "float64",  # the mean that two independent random rankings have
-    "tied_share": "float64",  # of the pixels, in the ranking of the randomised network
+    "tied_share": "float64",  # of the pixels, in the ranking of the randomized network
     "train_accuracy": "float64",  # on the shuffled labels; NaN for other kinds
-    "folder": "string",  # of the artefact
+    "folder": "string",  # of the artifact
 }
 _KEYS = ["source", "model", "regularizer", "estimator", "kind", "steps", "step", "measure", "threshold"]
 
 
 def read_sanity(store: Store) -> pd.DataFrame:
-    """One row per estimator, randomised network, measure and threshold, averaged over the test images.
+    """One row per estimator, randomized network, measure and threshold, averaged over the test images.
 
     Two settings of one estimator have a short key behind their names.
 
     Raises:
-        DamagedArtefactError: a file is not what was written.
+        DamagedArtifactError: a file is not what was written.
     """
     found = read_frames(store, FOLDER, "averages.parquet", [*COLUMNS, "ranking"])
     found = found.drop_duplicates([*_KEYS, "ranking"])

@@ -15,7 +15,7 @@ class SanitySettings(Settings):
     """``[sanity]``: how the explained networks are randomized (Adebayo et al. 2018)."""
 
     kinds: Annotated[tuple[Randomization, ...], Flag(
-        "--randomise", "cascading (layers from the output on), independent (one at a time), labels (trained on "
+        "--randomize", "cascading (layers from the output on), independent (one at a time), labels (trained on "
                        "shuffled ones).")] = ("cascading", "independent", "labels")
     steps: Annotated[int, Field(ge=1, le=10_000), Flag(
         "--steps", "Randomize the layers in at most so many steps of about equal size.")] = 8

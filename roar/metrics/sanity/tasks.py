@@ -14,11 +14,11 @@ from roar.metrics.sanity.settings import SanitySettings
 from roar.pipeline import plan
 from roar.pipeline.images import shared_images
 from roar.pipeline.plan import Model, Ranking
-from roar.pipeline.ranking import model_normalisation, rank, weights_loader
+from roar.pipeline.ranking import model_normalization, rank, weights_loader
 from roar.pipeline.running import make
 from roar.pipeline.session import Session, asked_for, keep_plan
 from roar.pipeline.training import check_training_split, train, train_missing
-from roar.store.artefacts import MANIFEST, key_of
+from roar.store.artifacts import MANIFEST, key_of
 from roar.store.shards import rank_folder
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ LABELS = "labels"
 
 @asked_for("sanity")
 def sanity(session: Session) -> list[str]:
-    """The folders of the sanity checks of every model, one per randomised network, made where they are missing.
+    """The folders of the sanity checks of every model, one per randomized network, made where they are missing.
 
     Raises:
         ExperimentError: no estimator is asked for that explains a network.
-        EstimatorError: the scores of a randomised network could not be ranked.
+        EstimatorError: the scores of a randomized network could not be ranked.
         UsageError: the check by shuffled labels is asked for and there is a test split alone.
     """
     _check_estimators(session)
@@ -67,13 +67,13 @@ def _kinds(session: Session) -> tuple[str, ...]:
     if LABELS not in settings.kinds or "train" in session.source.splits:
         return settings.kinds
     if "kinds" in settings.model_fields_set:
-        check_training_split(session, "Training on shuffled labels", "; leave labels out of --randomise, or ")
+        check_training_split(session, "Training on shuffled labels", "; leave labels out of --randomize, or ")
     session.reporter.say(f"'{session.source.name}' has a test split alone; no network is trained on shuffled labels.")
     return tuple(kind for kind in settings.kinds if kind != LABELS)
 
 
 def _tasks(session: Session, rankings: Sequence[Ranking], kinds: Sequence[str]) -> Iterator[Task]:
-    """A task for each randomised network of each model."""
+    """A task for each randomized network of each model."""
     unlearned = _unlearned(session) if LABELS in kinds else {}
     for model, manifest in zip(session.models, train(session), strict=True):
         own = sorted((r for r in rankings if r.model is not None and r.model.folder == model.folder),
@@ -119,7 +119,7 @@ def _task(session: Session, model: Model, rankings: Sequence[Ranking], row: Mapp
     work = Check(folder, identity, tuple(r.by for r in rankings), {**named, **row},
                  {r.estimator: rank_folder(session.store, f"{r.folder}/test") for r in rankings},
                  {r.estimator: r.key for r in rankings}, weights, redrawn, model.network,
-                 model_normalisation(session, model), experiment.estimators, thresholds, experiment.seed,
+                 model_normalization(session, model), experiment.estimators, thresholds, experiment.seed,
                  facts.get("train_accuracy"), experiment.compute.memory_budget)
     return Task(folder, work, (f"{folder}/{MANIFEST}",))
 
@@ -151,11 +151,11 @@ def shuffled(experiment: Experiment, source: Source, model: Model) -> Model:
 def _place(experiment: Experiment, source: Source, model: Model, weights: str, row: Mapping[str, Any],
            layers: Sequence[str], rankings: Sequence[Ranking],
            thresholds: Sequence[float]) -> tuple[str, dict[str, Any]]:
-    """Where the sanity check of one randomised network lies, and what determines it.
+    """Where the sanity check of one randomized network lies, and what determines it.
 
     Args:
         weights: the hash of those that the layers are drawn anew in, or that were trained on shuffled labels.
-        row: the randomisation's ``kind``, ``step`` and ``steps``.
+        row: the randomization's ``kind``, ``step`` and ``steps``.
         layers: names of those drawn anew.
         rankings: of the real network.
     """

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from roar.datasets import Normalisation
-from roar.errors import DamagedArtefactError
+from roar.datasets import Normalization
+from roar.errors import DamagedArtifactError
 from roar.estimators import Batch, Estimator, Explained, Passes, rank_images
 from roar.experiment import EstimatorSettings
 from roar.jobs.images import Images, Statistics, read_images, read_statistics
@@ -26,7 +26,7 @@ from roar.jobs.train_model import build, load_network
 from roar.metrics.similarity import Similarity, averages, image_table, joined, one_by_one
 from roar.models.layers import Layer, redraw
 from roar.seeds.streams import derive
-from roar.store.artefacts import artefact_files
+from roar.store.artifacts import artifact_files
 from roar.store.parquet import parquet_bytes
 from roar.store.shards import RankFolder, ShardRows, read_rows, shard_name
 
@@ -36,11 +36,11 @@ IMAGES = "images.parquet"
 
 @dataclass(frozen=True)
 class Check:
-    """The work: one network that is randomised in one way, all estimators that explain it.
+    """The work: one network that is randomized in one way, all estimators that explain it.
 
     Attributes:
         estimators: those that explain the network.
-        row: the columns that say which network it is and how it is randomised.
+        row: the columns that say which network it is and how it is randomized.
         rankings: where each estimator's ranking of the real network lies.
         keys: of these rankings.
         weights: the shared name of the real network's weights, or of those trained on shuffled labels.
@@ -57,7 +57,7 @@ class Check:
     weights: str
     redrawn: tuple[Layer, ...]
     network: Network
-    normalisation: Normalisation
+    normalization: Normalization
     settings: EstimatorSettings
     thresholds: tuple[float, ...]
     root_seed: int
@@ -71,7 +71,7 @@ def open_worker(shared: Shared, device: str) -> Checker:
 
 @dataclass(eq=False)
 class Checker:
-    """Holds the test images; each call randomises a network and compares all rankings, shard by shard."""
+    """Holds the test images; each call randomizes a network and compares all rankings, shard by shard."""
 
     shared: Shared
     device: str
@@ -82,7 +82,7 @@ class Checker:
         self.images = read_images(self.shared, "test", "cpu")
 
     def __call__(self, work: Check, desk: Desk) -> Product:
-        network, names = self._randomised(work), list(work.rankings)
+        network, names = self._randomized(work), list(work.rankings)
         found: dict[str, list[Similarity]] = {name: [] for name in names}
         tied = dict.fromkeys(names, 0.0)
         count, size = len(self.images.indices), work.rankings[names[0]].shard_size
@@ -98,7 +98,7 @@ class Checker:
             pixels = first.ranks.shape[1]
         return self._product(work, {name: joined(parts) for name, parts in found.items()}, tied, pixels)
 
-    def _randomised(self, work: Check) -> nn.Module:
+    def _randomized(self, work: Check) -> nn.Module:
         """Each layer drawn anew has a seed of its own, so it is the same in every network that has it drawn anew."""
         network = load_network(self.shared, work.network, work.weights, "cpu")
         redraw(network, work.redrawn, lambda layer: fresh_state(work.network, work.root_seed, layer))
@@ -115,7 +115,7 @@ class Checker:
             work.estimators,
             Batch(part(self.images.images, start, stop), targets, self.images.indices[start:stop], "test",
                   work.root_seed, lots=derive(work.root_seed, "sanity", "ties")),
-            Explained(network, work.normalisation, work.network.num_classes, self.statistics.mean.numpy()),
+            Explained(network, work.normalization, work.network.num_classes, self.statistics.mean.numpy()),
             work.settings.model_copy(update={"target": "label"}),
             Passes(self.device, work.memory_budget, on_progress=lambda passes, total: desk.tell(
                 done + share * passes / max(1, total), work.row["layers"])))
@@ -123,10 +123,10 @@ class Checker:
     def _real(self, work: Check, name: str, number: int, start: int, stop: int, desk: Desk) -> ShardRows:
         """One shard of an estimator's ranking of the real network."""
         folder = work.rankings[name].folder
-        rows = read_rows(desk.artefact(folder, shard_name(number)), f"{folder}/{shard_name(number)}",
+        rows = read_rows(desk.artifact(folder, shard_name(number)), f"{folder}/{shard_name(number)}",
                          work.rankings[name].permutations)
         if not np.array_equal(rows.indices, self.images.indices[start:stop]):
-            raise DamagedArtefactError(f"'{folder}/{shard_name(number)}' has ranks of other images; "
+            raise DamagedArtifactError(f"'{folder}/{shard_name(number)}' has ranks of other images; "
                                        "`roar verify --repair` makes it again.")
         return rows
 
@@ -140,7 +140,7 @@ class Checker:
                 for name, own in found.items() for measured in averages(own, work.thresholds, pixels)]
         table = image_table({"estimator": list(found)}, self.images.indices, list(found.values()))
         files = {AVERAGES: parquet_bytes(pa.Table.from_pylist(rows)), IMAGES: parquet_bytes(table)}
-        return Product(artefact_files("sanity", work.folder, work.identity, files,
+        return Product(artifact_files("sanity", work.folder, work.identity, files,
                                       {**work.row, "device": self.device}))
 
 

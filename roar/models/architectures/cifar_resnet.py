@@ -56,7 +56,7 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[N, K]`` of normalised images ``[N, C, H, W]``."""
+        """Logits ``[N, K]`` of normalized images ``[N, C, H, W]``."""
         x = self.relu(self.bn1(self.conv1(images)))
         x = self.layer3(self.layer2(self.layer1(x)))
         logits: Tensor = self.linear(self.dropout(x.mean((2, 3))))

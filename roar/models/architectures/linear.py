@@ -25,7 +25,7 @@ class Linear(nn.Module):
         self.linear = nn.Linear(pixels, networks * num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[N, K]`` of normalised images ``[N, C, H, W]``; of G networks ``[G, N, K]`` and
+        """Logits ``[N, K]`` of normalized images ``[N, C, H, W]``; of G networks ``[G, N, K]`` and
         ``[N, G * C, H, W]``."""
         x = self.dropout(images.flatten(1))
         if self.networks == 1:

@@ -45,7 +45,7 @@ class SimpleCNN(nn.Module):
         self.linear = nn.Linear(4 * width, networks * num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[N, K]`` of normalised images ``[N, C, H, W]``; of G networks ``[G, N, K]`` and
+        """Logits ``[N, K]`` of normalized images ``[N, C, H, W]``; of G networks ``[G, N, K]`` and
         ``[N, G * C, H, W]``."""
         x = self.relu1(self.bn1(self.pool1(self.conv1(images))))
         x = self.relu2(self.bn2(self.pool2(self.conv2(x))))

@@ -1,5 +1,5 @@
 """The small network of a study of dropout and L2 for explainable CIFAR-10 classifiers: large first kernels, no
-padding, no normalisation, two hidden linear layers; 1,156,310 parameters for ten classes and 32x32 colour images.
+padding, no normalization, two hidden linear layers; 1,156,310 parameters for ten classes and 32x32 color images.
 
     32 -conv 8-> 25 -conv 5-> 21 -conv 3-> 19 -max pool 4, stride 2-> 8, hence 8 x 8 x 32 = 2,048 -> 524 -> 128 -> K
 
@@ -44,7 +44,7 @@ class SimpleCNNStudy(nn.Module):
         self.linear3 = nn.Linear(HIDDEN[1], num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[N, K]`` of normalised images ``[N, C, H, W]``."""
+        """Logits ``[N, K]`` of normalized images ``[N, C, H, W]``."""
         x = self.activation1(self.conv1(images))
         x = self.activation2(self.conv2(x))
         x = self.pool(self.activation3(self.conv3(x))).flatten(1)

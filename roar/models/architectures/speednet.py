@@ -36,14 +36,14 @@ class SpeedNet(nn.Module):
         self.linear = nn.Linear(WIDTHS[-1], num_classes, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[N, K]`` of normalised images ``[N, C, H, W]``."""
+        """Logits ``[N, K]`` of normalized images ``[N, C, H, W]``."""
         x = self.groups(self.relu(self.whiten(images)))
         logits: Tensor = self.linear(self.dropout(self.pool(x).flatten(1))) * LOGITS
         return logits
 
     @torch.no_grad()
     def prepare(self, images: Tensor) -> None:
-        """Set the first layer from normalised training images ``[N, C, H, W]``: the principal components of
+        """Set the first layer from normalized training images ``[N, C, H, W]``: the principal components of
         their patches, each scaled to variance one, and their negatives."""
         components = whitening(images)
         self.whiten.weight.copy_(torch.cat([components, -components]))

@@ -262,6 +262,6 @@ def _parameters(kind: Kind, given: str | None, part: str) -> tuple[float, ...]:
 
 
 def _shown(value: float) -> str:
-    """A number as people write it: 1e-5 and not 1e-05; every digit that tells it from its neighbours."""
+    """A number as people write it: 1e-5 and not 1e-05; every digit that tells it from its neighbors."""
     text = re.sub(r"e([+-])0+", r"e\1", repr(value)).replace("e+", "e")
     return text.removesuffix(".0")

@@ -14,7 +14,7 @@ for _kind in (
          "Loshchilov and Hutter 2017"),
     Kind("l1", ("lambda",), 1e6, "loss + lambda sum |w|", "Tibshirani 1996"),
     Kind("elastic", ("l1", "l2"), 1e6, "loss + l1 sum |w| + l2/2 sum w^2", "Zou and Hastie 2005"),
-    Kind("input-gradient", ("lambda",), 1e6, "loss + lambda mean_i ||d loss_i / d x_i||^2, x normalised",
+    Kind("input-gradient", ("lambda",), 1e6, "loss + lambda mean_i ||d loss_i / d x_i||^2, x normalized",
          "Drucker and LeCun 1992"),
     Kind("group-lasso", ("lambda",), 1e6, "loss + lambda sum_f sqrt(size of f) ||w_f||, f a convolution's filter",
          "Yuan and Lin 2006, Wen et al. 2016"),

@@ -6,7 +6,7 @@ x = T x + kept pixels. Steps x += tau (T x + kept - x), with 1/tau the roots of 
 reduce the error best of all without a single dot product, and with little bookkeeping. k, the condition number, is
 foretold from the mask. The last step has tau = 1: how much it changes tells whether an image is solved.
 
-Planes lie one after another in memory with zeros between, so a sum over neighbours is four sums of shifted arrays,
+Planes lie one after another in memory with zeros between, so a sum over neighbors is four sums of shifted arrays,
 over all planes at once. Every operation acts on single values and sums are trees of additions. So an image's result
 does not depend on its batch, on the number of threads or on how the work is divided.
 """
@@ -30,7 +30,7 @@ RESIDUAL = 0.2  # 8-bit units: k times a solved image's largest residual, about 
 class Row:
     """Planes ``[n, H, W]`` in a row, a zero behind every line of pixels and a line of zeros behind every plane.
 
-    The zeros are before the next line or plane as well: a pixel's neighbours are a fixed distance apart. They are there
+    The zeros are before the next line or plane as well: a pixel's neighbors are a fixed distance apart. They are there
     from the first, in memory for this size of planes alone, and nothing else is written there.
     """
 

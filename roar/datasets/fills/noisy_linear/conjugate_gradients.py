@@ -74,7 +74,7 @@ def _inverse_diagonals(m: Tensor, c: Tensor, depth: Tensor, scratch: Scratch) ->
     """For each grid the inverse energies of its basis functions, cut off outside of the replaced pixels.
 
     That of the finest grid is the matrix's diagonal. A hat function of a coarser one has the energy of a whole
-    hat and, where it is cut off, the weights of the kept neighbours, ``m (S (1 - m))``. Grids with wider meshes
+    hat and, where it is cut off, the weights of the kept neighbors, ``m (S (1 - m))``. Grids with wider meshes
     than a plane's holes are left out. The powers of 4 make up for those in ``_restrict`` and ``_prolong``.
     """
     inverses = [torch.mul(m, 1 / (c - 4), out=scratch("inverse diagonal", m.shape, m))]

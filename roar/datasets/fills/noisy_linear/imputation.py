@@ -1,13 +1,13 @@
 """Noisy linear imputation (Rong et al. 2022, "A consistent and efficient evaluation strategy for attribution
 methods", arXiv:2202.00449, section 4.2).
 
-Every replaced pixel is the weighted mean of its eight neighbours, 1/6 for those beside it and 1/12 for those
+Every replaced pixel is the weighted mean of its eight neighbors, 1/6 for those beside it and 1/12 for those
 across a corner; the equations of all replaced pixels of an image are solved together, and Gaussian noise is
-added. At the border, as in the paper's code, neighbours outside of the image are left out and the weights of the
+added. At the border, as in the paper's code, neighbors outside of the image are left out and the weights of the
 others are scaled to sum to 1. Where no pixel of a plane is kept there is nothing to go by: the training split's
 channel mean fills it.
 
-Times 12 the weights are [1 2 1]^T [1 2 1] without its centre, so no matrix is ever built. With
+Times 12 the weights are [1 2 1]^T [1 2 1] without its center, so no matrix is ever built. With
 
     S x = [1 2 1]^T [1 2 1] * x    (zero outside of the image),        c = S 1,
 

@@ -1,6 +1,6 @@
-"""Artefacts: folders with a manifest, whose names end in a short hash of everything that determines their content.
+"""Artifacts: folders with a manifest, whose names end in a short hash of everything that determines their content.
 
-An artefact is done when its manifest is there, which is written last. Two different things never share a name.
+An artifact is done when its manifest is there, which is written last. Two different things never share a name.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _KEYS = 1  # of what the keys are made of: another number, and everything is mad
 
 
 def key_of(identity: Mapping[str, Any]) -> str:
-    """The short hash of everything that determines an artefact, 12 hexadecimal digits."""
+    """The short hash of everything that determines an artifact, 12 hexadecimal digits."""
     return hashlib.sha256(canonical_json({"format": _KEYS, **identity})).hexdigest()[:12]
 
 
-def artefact_files(kind: str, folder: str, identity: Mapping[str, Any], files: Mapping[str, bytes],
+def artifact_files(kind: str, folder: str, identity: Mapping[str, Any], files: Mapping[str, bytes],
                    facts: Mapping[str, Any]) -> dict[str, bytes]:
-    """Everything to write for an artefact, by path in the store; the manifest comes last."""
+    """Everything to write for an artifact, by path in the store; the manifest comes last."""
     entries = {name: file_entry(data) for name, data in files.items()}
     manifest = manifest_bytes(kind, identity, entries, facts)
     return {f"{folder}/{name}": data for name, data in {**files, MANIFEST: manifest}.items()}
@@ -36,7 +36,7 @@ def artefact_files(kind: str, folder: str, identity: Mapping[str, Any], files: M
 
 def manifest_bytes(kind: str, identity: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]],
                    facts: Mapping[str, Any]) -> bytes:
-    """A manifest: what an artefact is, what determines it, which bytes it consists of, what is known of it.
+    """A manifest: what an artifact is, what determines it, which bytes it consists of, what is known of it.
 
     ``entries`` holds :func:`file_entry` of every file by its name.
     """
@@ -52,7 +52,7 @@ def manifest_bytes(kind: str, identity: Mapping[str, Any], entries: Mapping[str,
 
 
 def is_manifest_of(manifest: Mapping[str, Any], folder: str) -> bool:
-    """Whether a manifest is complete and is that of the artefact in this folder."""
+    """Whether a manifest is complete and is that of the artifact in this folder."""
     identity, entries, facts = (manifest.get(part) for part in ("identity", "files", "facts"))
     if not (isinstance(identity, dict) and isinstance(entries, dict) and isinstance(facts, dict)
             and all(isinstance(entry, dict) for entry in entries.values())):

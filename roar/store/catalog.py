@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from roar.errors import UsageError
-from roar.store.artefacts import ARTEFACTS, MANIFEST
+from roar.store.artifacts import ARTEFACTS, MANIFEST
 from roar.store.requests import JOB, planned, read_plans
 from roar.store.results import FOLDER as RESULTS
 from roar.store.results import all_results
@@ -18,11 +18,11 @@ SHORTEST = 4  # characters of a key that a person may give
 
 @dataclass(frozen=True)
 class Entry:
-    """One artefact or training.
+    """One artifact or training.
 
     Attributes:
         kind: model, ranking, degraded, deletion, agreement, sanity or training.
-        folders: of an artefact, that of each split for a ranking; none for a training.
+        folders: of an artifact, that of each split for a ranking; none for a training.
         done: whether it is finished.
     """
 
@@ -77,7 +77,7 @@ def select(store: Store, name: str) -> list[Entry]:
 
 
 def why(store: Store, name: str) -> str:
-    """What determines one artefact or training, as text.
+    """What determines one artifact or training, as text.
 
     Raises:
         UsageError: nothing has that name, or several things have it.
