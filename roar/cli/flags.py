@@ -152,6 +152,6 @@ def _found(file: Path, overrides: dict[str, Any]) -> Experiment:
 
 
 def american(word: str) -> str:
-    """A flag in the one spelling that there is; ``--normalise-mean`` is accepted as ``--normalize-mean``."""
+    """A flag in the one spelling that there is; ``--normalize-mean`` is accepted as ``--normalize-mean``."""
     flag, equals, value = word.partition("=")
     return re.sub("(normal|regular)is", r"\1iz", flag) + equals + value if flag.startswith("--") else word

@@ -33,7 +33,7 @@ def test_a_metric_brings_its_section_and_its_link() -> None:
     metrics = [*METRICS.all(), dataclasses.replace(bare, page=toy), dataclasses.replace(bare, page=nothing)]
     own = pd.DataFrame({"estimator": ["gradient"]})
     page = report_page(synthetic_results(), {"toy-table": own}, metrics=metrics)
-    assert '<section id="toy-section" aria-labeledby="toy-section-title">' in page
+    assert '<section id="toy-section" aria-labelledby="toy-section-title">' in page
     assert '<h2 id="toy-section-title">Is &lt;it&gt; a toy?</h2>' in page
     assert "<p>a <b>toy</b></p>" in page
     assert '<a href="#toy-section">Toy &amp; more</a>' in page
