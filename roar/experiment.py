@@ -199,7 +199,7 @@ class ComputeSettings(Settings):
     executor: Annotated[Literal["ray", "serial"], Flag(
         "--executor", "ray, or serial: everything in this process, without Ray.")] = "ray"
     address: Annotated[str | None, Flag(
-        "--address", "Ray cluster (auto, ray://HOST:PORT); default: start one here.")] = None
+        "--address", "Ray cluster (auto, ray://HOST:PORT); default: start one on this machine.")] = None
     workers: Annotated[Annotated[int, Field(ge=1, le=100_000)] | None, Flag(
         "--workers", "Jobs at a time; default: as many as fit.")] = None
     cpus_per_job: Annotated[float, Field(gt=0, le=1_024), Flag(

@@ -32,7 +32,7 @@ def leaderboard(results: pd.DataFrame, resamples: int = RESAMPLES, root: int = 0
         ``sure_low`` and ``sure_high``, the ranks that the Holm-corrected tests of all pairs leave open (95 % for
         all estimators at once); and for each control of :func:`roar.analysis.areas` ``random_advantage`` (points
         over t) with its intervals, ``random_p_holm`` and ``random_verdict``: ``better``, ``worse``, ``open`` (not
-        told apart), ``untested``, or empty where there is no such control.
+        significantly different), ``untested``, or empty where there is no such control.
     """
     keys = [*PANEL, "estimator"]
     board = ranks(results, resamples, root).set_index(keys)

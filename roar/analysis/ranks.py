@@ -1,4 +1,4 @@
-"""The order of the estimators: ranks with intervals, and which of them can be told apart.
+"""The order of the estimators: ranks with intervals, and which of them differ significantly.
 
 Within a panel the estimators are ordered by their area over t, one value per seed. The thresholds of a curve are
 not independent of each other, so they are never the blocks of a test; a block is a seed (every network trained
@@ -88,7 +88,7 @@ class CriticalDifference:
         blocks: how many there are.
         statistic, p: Friedman's chi-squared test that all are alike.
         distance: the critical difference of two mean ranks at the level 0.05.
-        groups: runs of estimators, as (first, last) positions, of which no two can be told apart.
+        groups: runs of estimators, as (first, last) positions, of which no two differ significantly.
         note: what this test cannot say.
     """
 

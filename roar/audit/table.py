@@ -98,7 +98,7 @@ def conclusions(scores: pd.DataFrame, quality: pd.DataFrame, resamples: int = RE
             continue
         few = sorted({metric for metric, _, _, n in metrics if n < 2})
         if few:
-            found.append(f"Of {title}, one draw of {', '.join(few)} says nothing of the spread; run more seeds.")
+            found.append(f"Of {title}, one draw of {', '.join(few)} gives no spread; run more seeds.")
         pairs = list(combinations([metric for metric in metrics if metric[3] > 1], 2))
         differ = []
         for a, b in pairs:
@@ -113,7 +113,7 @@ def conclusions(scores: pd.DataFrame, quality: pd.DataFrame, resamples: int = RE
     short = {row["metric"]: row["n"] for row, _ in every if 1 < row["n"] < FEW}
     if short:
         found.append(f"Bootstrap intervals over so few draws are too short ({min(short.values())} of "
-                     f"{', '.join(short)}): what is said of these is a hint until more seeds say the same.")
+                     f"{', '.join(short)}): treat conclusions about these as preliminary and run more seeds.")
     return found
 
 

@@ -149,7 +149,7 @@ def measure(
     """Measure a metric that is not roar's: of an installed package, or of a file."""
     asked = METRICS.find(metric)
     if asked in METRICS.all():
-        raise UsageError(f"'{asked.name}' has a command with flags of its own; use `roar {asked.command}`.")
+        raise UsageError(f"'{asked.name}' has its own command; use `roar {asked.command}`.")
     _measure(asked)(experiment)
 
 
@@ -326,7 +326,7 @@ def _print_report(written: Any) -> None:
 
     table = varying(accuracy_table(written.curves))
     if table.empty:
-        tell("Nothing was retrained; what is here is of the explained network itself.")
+        tell("Nothing was retrained; these tables describe the explained network itself.")
     elif sys.stdout.isatty():
         from rich.console import Console
 

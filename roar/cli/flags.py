@@ -146,12 +146,12 @@ def _found(file: Path, overrides: dict[str, Any]) -> Experiment:
     """The experiment of a file that nobody named, which may name neither code nor a cluster."""
     tables, ignored = without_code(read_toml(file))
     if ignored:
-        complain(f"Ignored in {file}, which was found and not named: {'; '.join(ignored)}. Look at the file and "
+        complain(f"Ignored in {file}, which no command named: {'; '.join(ignored)}. Look at the file and "
                  f"give --config {file} to have it run code or join a cluster.")
     return load_experiment(file, overrides, tables)
 
 
 def american(word: str) -> str:
-    """A flag in the one spelling that there is; ``--normalize-mean`` is accepted as ``--normalize-mean``."""
+    """A flag in the one spelling that there is; ``--normalise-mean`` is accepted as ``--normalize-mean``."""
     flag, equals, value = word.partition("=")
     return re.sub("(normal|regular)is", r"\1iz", flag) + equals + value if flag.startswith("--") else word

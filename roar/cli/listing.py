@@ -18,7 +18,7 @@ listing = typer.Typer(no_args_is_help=True, help="What can be named: estimators,
 
 @listing.command("estimators")
 def list_estimators(
-    plugin: Annotated[str | None, typer.Option("--plugin", metavar="FILE.py", help="What a file of your own defines; "
+    plugin: Annotated[str | None, typer.Option("--plugin", metavar="FILE.py", help="What a file defines; "
                                                "this executes it.")] = None,
 ) -> None:
     """Every estimator: its family, and the paper it comes from; and what installed packages offer, not imported."""

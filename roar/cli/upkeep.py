@@ -46,7 +46,7 @@ def verify(
         left = remake(store, experiment, Terminal(), trust or ())
         _print([f"not made again: plan {lost.plan.key} {lost.reason}" for lost in left])
         tell(f"repaired: {len(found) - len(gone)} damaged files of {shown(store.location)}"
-              + (f"; what was unusable is in {LOST}/" if found else ""))
+              + (f"; unusable files are in {LOST}/" if found else ""))
         found = damages(store)
     elif found:
         tell("`roar verify --repair` puts aside what is damaged and makes it again.")
@@ -73,7 +73,7 @@ def merge(
 
     done = bring_in(open_store(experiment.store), open_store(other))
     tell(f"{experiment.store}: {done.artifacts} artifacts and {done.results} results came from {other}; "
-          f"{done.here} were here already")
+          f"{done.here} were in it already")
 
 
 @experiment_options()

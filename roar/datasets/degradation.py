@@ -83,7 +83,7 @@ def degrade(images: Tensor, ranks: Tensor, threshold: float, mode: str, fill: Te
                           f"{tuple(images.shape)}; decode them with a source.")
     N, C, H, W = images.shape
     if ranks.ndim != 2 or len(ranks) != N or ranks.shape[1] not in (H * W, C * H * W):
-        raise SourceError(f"Ranks are [N, H*W] or [N, C*H*W], here {[N, H * W]} or {[N, C * H * W]}, not "
+        raise SourceError(f"Ranks are [N, H*W] or [N, C*H*W], that is {[N, H * W]} or {[N, C * H * W]}, not "
                           f"{list(ranks.shape)}; rank the same source.")
     if ranks.is_floating_point() or ranks.is_complex() or ranks.dtype == torch.bool:
         raise SourceError(f"Ranks are integers, not {ranks.dtype}; rank the scores first.")

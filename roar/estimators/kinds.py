@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 CONTROL = "control"  # the family of the controls
 TRUTH = "truth"  # the family of the oracles
 SURROGATE = "surrogate"  # the family of random rankings as smooth as an estimator's
-OWN = Paper("", "the user's own", 0, "")  # where code that is not roar's names no paper
+OWN = Paper("", "user-defined", 0, "")  # where code that is not roar's names no paper
 
 
 @dataclass(frozen=True, eq=False)

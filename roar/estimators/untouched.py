@@ -55,7 +55,7 @@ def untouched(network: nn.Module, estimator: str) -> Iterator[None]:
                     tensor.copy_(value)
     if changed:
         raise EstimatorError(f"'{estimator}' changed the network it explains ({', '.join(changed)}), which has "
-                             "been put back; an estimator must leave the network as it found it.")
+                             "been put back; an estimator must leave the network unchanged.")
 
 
 def _changed(parts: dict[tuple[nn.Module, str], dict[str, object]], modes: dict[nn.Module, bool],

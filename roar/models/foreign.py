@@ -43,7 +43,7 @@ def adapt(given: Foreign, parameters: Mapping[str, Any], name: str) -> Architect
     arguments = taken(value, given.spelling, 0, ARGUMENTS, parameters)
     build = Factory(given, dict(parameters), arguments)
     return Architecture(label, build, f"from {given.spelling}", code=code_of(given.identity, parameters),
-                        dropout="where it says" if "dropout" in arguments else "")
+                        dropout="where the class has it" if "dropout" in arguments else "")
 
 
 @dataclass(frozen=True)

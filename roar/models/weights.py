@@ -136,7 +136,7 @@ def _check_file(file: Path, path: str | Path) -> None:
     if first.startswith(_POINTER):
         whole = re.search(rb"size (\d+)", first)
         told = f" of {int(whole[1]) / 1e6:.1f} MB" if whole else ""
-        raise ModelError(f"'{path}' is a Git LFS pointer in the place of weights{told}; fetch them with `git lfs "
+        raise ModelError(f"'{path}' is a Git LFS pointer instead of weights{told}; fetch them with `git lfs "
                          "pull`, or download the file itself.")
     if size > MOST_BYTES:
         raise ModelError(f"'{path}' has {size / 1e9:.0f} GB and a file of weights at most {MOST_BYTES / 1e9:.0f}; save "

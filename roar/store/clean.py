@@ -42,7 +42,7 @@ def waste(store: Store) -> list[Waste]:
     files = store.files
     found = [Waste(path, "an unfinished file of a process that has ended")
              for path in (files.abandoned() if isinstance(files, LocalFiles) else ())]
-    found += [Waste(path, "a claim that nobody holds") for path in left_behind(files)]
+    found += [Waste(path, "an abandoned claim") for path in left_behind(files)]
     found += _orphans(store)
     if not missing(store):
         found += [Waste(path, "the state of a training that is done") for path in files.list(CHECKPOINTS)]

@@ -186,8 +186,8 @@ def test_lists_name_everything(roar: Roar) -> None:
 
 
 def test_british_flags_and_names_are_accepted_and_not_listed(roar: Roar) -> None:
-    assert roar("status", "--normalize-mean", ".5").code == 0
-    assert roar("status", "--normalizer-mean", ".5").code == 2
-    assert "--normalize" not in roar("run", "--help").out
-    assert find_fill("random-color") is find_fill("random-color")
-    assert "random-color" not in roar("list", "fills").out
+    assert roar("status", "--normalise-mean", ".5").code == 0
+    assert roar("status", "--normaliser-mean", ".5").code == 2
+    assert "--normalise" not in roar("run", "--help").out
+    assert find_fill("random-colour") is find_fill("random-color")
+    assert "random-colour" not in roar("list", "fills").out

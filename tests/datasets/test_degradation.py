@@ -174,7 +174,7 @@ def test_what_does_not_fit_is_said() -> None:
     images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
     ranks = torch.from_numpy(random_ranks(8, 2, 16))
     fill = torch.zeros(3, dtype=torch.uint8)
-    with pytest.raises(SourceError, match=r"here \[2, 16\] or \[2, 48\], not \[2, 15\]"):
+    with pytest.raises(SourceError, match=r"that is \[2, 16\] or \[2, 48\], not \[2, 15\]"):
         degrade(images, ranks[:, :15], 10.0, "roar", fill)
     with pytest.raises(SourceError, match=r"not \[1, 16\]"):
         degrade(images, ranks[:1], 10.0, "roar", fill)

@@ -172,7 +172,7 @@ def test_arrays_that_do_not_fit_are_refused_before_any_work(
                                               ("parquet", b"PAR1")])
 def test_a_broken_file_is_one_sentence(tmp_path: Path, source: Source, ending: str, data: bytes) -> None:
     (tmp_path / f"test.{ending}").write_bytes(data)
-    with pytest.raises(UsageError, match=rf"cannot be read as {ending} \(.*\); write the attributions anew"):
+    with pytest.raises(UsageError, match=rf"cannot be read as {ending} \(.*\); write the attributions again"):
         found(f"precomputed({tmp_path}/{{split}}.{ending})").check_source(source, ("test",))
 
 

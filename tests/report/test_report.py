@@ -109,7 +109,7 @@ def test_rough_names_everywhere_else() -> None:
 def test_the_page_says_what_was_found_with_numbers(full: Page) -> None:
     assert "Better than both controls, random and sobel: vargrad +" in full.words
     assert re.search(r"Worse than random: gradient −\d\.\d \[−\d\.\d, −\d\.\d\]", full.words)
-    assert "vargrad is ahead of all others" in full.words
+    assert "vargrad ranks first: its difference from every other estimator is significant" in full.words
 
 
 def test_the_page_says_what_is_missing(full: Page) -> None:
@@ -128,10 +128,10 @@ def test_the_page_says_where_it_comes_from(full: Page) -> None:
 @pytest.mark.parametrize(("results", "said"), [
     (synthetic_results(seeds=1), ["With one seed per cell there is no spread, no interval and no test"]),
     (synthetic_results(seeds=2), ["Two seeds leave one degree of freedom"]),
-    (synthetic_results(thresholds=[0.0, 50.0]), ["There is one threshold, 50 %"]),
-    (synthetic_results(["gradient"]), ["There is one estimator, so there is no order", "There is no control"]),
+    (synthetic_results(thresholds=[0.0, 50.0]), ["With one threshold, 50 %"]),
+    (synthetic_results(["gradient"]), ["With one estimator there is no order", "Without a control"]),
     (synthetic_results(["gradient", "vargrad", "random"]),
-     ["There is no sobel control", "Better than random: vargrad"]),
+     ["Comparisons with sobel need its control", "Better than random: vargrad"]),
     (synthetic_results(std=0.2, root=3), ["No estimator is shown to be better", "First place is open between"]),
     (synthetic_results().query("estimator != 'reference'"), ["No training on untouched images (t = 0) finished"]),
     (synthetic_results([]), ["Nothing to report yet"]),
@@ -144,7 +144,7 @@ def test_the_page_says_where_it_comes_from(full: Page) -> None:
 def test_poor_results_give_a_page_that_says_so(results: pd.DataFrame, said: list[str]) -> None:
     page = Page(report_page(results))
     assert page.open == page.crossed == []
-    for words in [*said, "No deletion curves are here", "No degraded images were given", "Nothing more was recorded"]:
+    for words in [*said, "Deletion was not run", "made without degraded images", "No further provenance"]:
         assert words in page.words
     assert not re.search(r"\bnan\b|None\b(?!\.)|undefined", page.words)
 
@@ -152,8 +152,8 @@ def test_poor_results_give_a_page_that_says_so(results: pd.DataFrame, said: list
 def test_one_seed_claims_nothing() -> None:
     words = Page(report_page(synthetic_results(seeds=1))).words
     found = words[words.index("With one seed"):words.index("Advantage: accuracy points")]
-    board = words[words.index("tests of all pairs leave open."):words.index("Accuracy against threshold")]
-    for claim in ("better", "worse", "ahead", "±", "[+", "[−"):
+    board = words[words.index("pairwise tests leave open."):words.index("Accuracy against threshold")]
+    for claim in ("better", "worse", "ranks first:", "±", "[+", "[−"):
         assert claim not in found + board
     verdicts = 2 * len(SIX) - 3  # random is held against neither control, sobel not against itself
     assert board.count("no test") == verdicts + len(SIX)  # and each row's note says it
@@ -192,14 +192,14 @@ def test_the_page_lays_every_curve_beside_its_controls() -> None:
     results.loc[explained, "accuracy"] += 0.5
     page = Page(report_page(results))
     assert page.open == page.crossed == []
-    section = page.words[page.words.index("What an accuracy may owe"):page.words.index("The four findings")]
-    assert re.search(r"Accuracy is lower than under an equally smooth random ranking \(points, mean over t\): gradient "
+    section = page.words[page.words.index("Accuracy depends on more"):page.words.index("The four findings")]
+    assert re.search(r"Accuracy is lower than under the matched-spectrum control \(points, mean over t\): gradient "
                      r"\+2\.\d \[\+2\.\d, \+\d\.\d\]", section)
-    assert "better than a guess among classes of one size (20.0 %): gradient 2" in section
-    assert "it cannot fall further and ranks no estimator: vargrad at 90 %." in section
-    assert "than the mask's shape: gradient; smoothgrad; smoothgrad-squared." in section
+    assert "better than chance for classes of equal size (20.0 %): gradient 2" in section
+    assert "ranks no estimator at these thresholds: vargrad at 90 %." in section
+    assert "information than the mask's shape: gradient; smoothgrad; smoothgrad-squared." in section
     assert section.count("mask alone") == 2 * 4  # the labels of four charts, and what they say when pointed at
-    before = page.words[:page.words.index("What an accuracy may owe")]
+    before = page.words[:page.words.index("Accuracy depends on more")]
     assert not re.search("random-blurred|mask-only", before)
     assert "controls" not in {a.get("data-estimator") for _, a in page.tags}
 
@@ -210,15 +210,15 @@ def test_recursive_roar_has_its_panel_and_its_faithfulness() -> None:
     results = pd.concat([plain, again.assign(mode="recursive", job="again-" + again["job"])], ignore_index=True)
     page = Page(report_page(results))
     assert page.open == page.crossed == []
-    assert "found anew at every step by the network retrained before it (recursive ROAR)" in page.words
-    assert "their trainings of mode ROAR stand for them here" in page.words
+    assert "ranked again at every step by the network retrained before it (recursive ROAR)" in page.words
+    assert "their trainings of mode ROAR are used" in page.words
     section = page.words[page.words.index("The relative area between curves"):page.words.index("The four findings")]
     assert re.search(r"vargrad \+\d+\.\d % \[\+\d+\.\d, \+\d+\.\d\] 5 not measured: chance, 1 / K", section)
 
 
 def test_one_seed_claims_nothing_beyond_its_controls() -> None:
     words = Page(report_page(with_controls(synthetic_results(seeds=1)))).words
-    section = words[words.index("What an accuracy may owe"):words.index("The four findings")]
+    section = words[words.index("Accuracy depends on more"):words.index("The four findings")]
     assert "With one finished seed there is no interval" in section
     assert "Accuracy is lower" not in section
     assert "[" not in section
@@ -226,5 +226,5 @@ def test_one_seed_claims_nothing_beyond_its_controls() -> None:
 
 def test_a_page_without_controls_says_how_to_run_them() -> None:
     words = Page(report_page(synthetic_results())).words
-    assert "were not run, so it is not known how much" in words
-    assert "--control mask-only,random-blurred runs them" in words
+    assert "were not run, so how much" in words
+    assert "run them with --control mask-only,random-blurred" in words

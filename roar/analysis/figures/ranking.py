@@ -33,7 +33,7 @@ def leaderboard_intervals(board: pd.DataFrame, medium: Medium = FILE) -> Figure:
 
     Returns:
         Points: the mean over t and seeds; thin lines: the 95 % t interval; thick ones: the bootstrap's. A hollow
-        point is not told apart from the control by its corrected test.
+        point does not differ significantly from the control in its corrected test.
 
     Raises:
         AnalysisError: no estimator was held against a control.
@@ -93,7 +93,7 @@ def _draw_intervals(axes: Axes, part: pd.DataFrame, control: str) -> None:
 
 
 def _word(verdict: str) -> str:
-    return {"open": "not told apart", "untested": "not tested"}.get(verdict, verdict)
+    return {"open": "not significant", "untested": "not tested"}.get(verdict, verdict)
 
 
 def _labels(part: pd.DataFrame) -> list[str]:

@@ -83,8 +83,8 @@ def _class_names(parts: Parts, train: WholeSplit | None, test: WholeSplit) -> tu
     count = len(parts.class_names) if parts.class_names is not None else min(int(labels.max()) + 1, MOST_CLASSES)
     outside = labels[(labels < 0) | (labels >= count)]
     if len(outside):
-        raise SourceError(f"Labels are in 0 .. K-1 for K classes, here {count}, but one is {outside[0]}; correct the "
-                          "labels or the names of the classes.")
+        raise SourceError(f"Labels are in 0 .. K-1 for K classes ({count} in these images), but one is {outside[0]}; "
+                          "correct the labels or the names of the classes.")
     if parts.class_names is None:
         require_images(count, len(labels))
     if count < 2 or (train is not None and len(np.unique(train.labels)) < 2):

@@ -59,8 +59,9 @@ class Items:
         if frame.scaled and pixels.shape[1:] != (frame.height, frame.width):
             pixels = resized(pixels, frame.height)
         if pixels.shape[1:] != (frame.height, frame.width):
-            raise SourceError(f"Images have one size unless --image-size is given, here {frame.width}x{frame.height} "
-                              f"pixels, and {where} has {pixels.shape[2]}x{pixels.shape[1]}; give --image-size.")
+            raise SourceError(f"Images have one size unless --image-size is given, but these are "
+                              f"{frame.width}x{frame.height} pixels, and {where} has "
+                              f"{pixels.shape[2]}x{pixels.shape[1]}; give --image-size.")
         if len(pixels) > frame.channels:
             raise SourceError(f"Images are gray or in color, and {where} has 3 channels where others have 1; give all "
                               "of them 3.")

@@ -23,7 +23,7 @@ def frame_of(parts: Parts, image_size: int | None) -> Frame:
     seen = [*_shapes("train", parts.train), *_shapes("test", parts.test)]
     channels = max(shape[0] for _, shape in seen)
     if any(isinstance(part, tuple) and part[0].shape[1] != channels for part in (parts.train, parts.test)):
-        raise SourceError("The images of both splits have the same channels, and here are some with 1 and some with 3; "
+        raise SourceError("The images of both splits have the same channels, but some have 1 and some have 3; "
                           "give all of them 3.")
     if image_size is not None:
         return Frame(channels, image_size, image_size, scaled=True)

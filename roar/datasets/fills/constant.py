@@ -22,7 +22,7 @@ def zero(images: Tensor, mask: Tensor, context: FillContext) -> Tensor:
 
 
 @built_in("random-color", "one uniformly random color per image", needs_color=True,
-          aliases=("random-color",))
+          aliases=("random-colour",))
 def random_color(images: Tensor, mask: Tensor, context: FillContext) -> Tensor:
     n, C = images.shape[:2]
     indices = context.image_indices(images.device)

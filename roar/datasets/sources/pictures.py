@@ -176,7 +176,7 @@ def _decode_into(encoded: Encoded, frame: Frame, image: np.ndarray) -> bool:
     except BROKEN as error:
         raise _broken(encoded, error) from None
     if pixels.shape[:2] != (frame.height, frame.width):
-        raise SourceError("Pictures have one size unless --image-size is given, here "
+        raise SourceError("Pictures have one size unless --image-size is given, but these have "
                           f"{frame.width}x{frame.height} pixels, but {encoded.where()} has "
                           f"{pixels.shape[1]}x{pixels.shape[0]}; give --image-size.")
     image[...] = pixels if frame.channels == 1 else pixels.transpose(2, 0, 1)

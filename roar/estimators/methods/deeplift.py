@@ -93,7 +93,8 @@ def _check_covered(network: nn.Module, image: Tensor) -> None:
     for module in used:
         if used.count(module) > 1:
             raise EstimatorError(f"'deeplift' needs a module for every activation and this network uses one "
-                                 f"{type(module).__name__} {used.count(module)} times; give each use its own.")
+                                 f"{type(module).__name__} {used.count(module)} times; give each use its own "
+                                 "module.")
     for node in nodes(logits.grad_fn):
         if node not in covered and not _is_linear(node):
             raise EstimatorError(f"'deeplift' has no rule for the operation {operation(node)} of this network; it "

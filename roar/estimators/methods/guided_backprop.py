@@ -41,7 +41,7 @@ def _guide(last: Node) -> None:
             node.register_prehook(_positive_part)
             guided += 1
     if not guided:
-        raise EstimatorError("'guided-backprop' found no ReLU in the network, so it would be the plain gradient; "
+        raise EstimatorError("The network has no ReLU, so 'guided-backprop' would be the plain gradient; "
                              "use 'gradient' for a network of other activations.")
 
 

@@ -235,7 +235,7 @@ def _read(path: str, size: int, modified: int) -> _Arrays:
         raise
     except Exception as error:  # a file may hold anything, and each format has errors of its own
         raise UsageError(f"'{path}' cannot be read as {kind[1:]} ({' '.join(str(error).split())[:200]}); write the "
-                         "attributions anew.") from None
+                         "attributions again.") from None
 
 
 def _read_parquet(path: str) -> _Arrays:

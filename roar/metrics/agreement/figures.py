@@ -92,8 +92,8 @@ def _draw(figure: Figure, one: Agreement, corner: tuple[float, float], medium: M
     said = (f"rank correlation over pixels, mean over {one.images:,} test images; 95 % intervals of "
             f"±{one.half_width:.2f} or less")
     if (one.tied_share >= TIED).any():
-        said += (f"\n* {100 * TIED:g} % or more of the pixels tie; they fall by one lot per image, the same for all, "
-                 "so agreement among * is overstated")
+        said += (f"\n* {100 * TIED:g} % or more of the pixels tie; ties are broken by one permutation per image, "
+                 "the same for all, so agreement among * is overstated")
     figure.text(0.1 / wide, (top - 0.32) / high, said, fontsize=7.5, color=SOFT, va="top")
 
 

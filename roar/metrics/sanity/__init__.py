@@ -14,11 +14,11 @@ METRIC = Metric(
     measure="roar.metrics.sanity.tasks:sanity",
     tables=(Table("sanity", "roar.metrics.sanity.frames:read_sanity",
                   "an estimator, a randomized network, a measure and a threshold, averaged over the test images", {
-                      "kind": "how the network was randomized: `cascading` (layers drawn anew from the output on), "
+                      "kind": "how the network was randomized: `cascading` (layers re-initialized from the output on), "
                               "`independent` (those of one step), `labels` (trained on shuffled ones)",
                       "step": "of the randomization, from 1 on, which is next to the output",
-                      "steps": "of the randomization in all; the last one of `cascading` has all layers drawn anew",
-                      "layers": "drawn anew in this step, besides those of the steps before in `cascading`",
+                      "steps": "of the randomization in all; the last one of `cascading` has all layers re-initialized",
+                      "layers": "re-initialized in this step, besides those of the steps before in `cascading`",
                       "train_accuracy": "of the network on its shuffled training labels, in [0, 1]"}),),
     summary="roar.metrics.sanity.frames:summary",
     settings=SanitySettings,

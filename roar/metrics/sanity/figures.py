@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NETWORK = ("source", "model", "regularizer")
-ROWS = {"cascading": "layers drawn anew from the output on", "independent": "one step drawn anew",
+ROWS = {"cascading": "layers re-initialized from the output on", "independent": "one layer re-initialized",
         "labels": "trained on shuffled labels"}
 TICK_POINTS = 7.5  # type size of the names of layers
 _SLANT = 0.7  # sine of the angle of the names of layers, with room to spare
@@ -51,7 +51,7 @@ def sanity_curves(sanity: pd.DataFrame, measure: str = "spearman", threshold: fl
     if measure == "iou" and len(rows):
         rows = rows[rows["threshold"] == (rows["threshold"].min() if threshold is None else threshold)]
     if rows.empty:
-        raise AnalysisError(f"No sanity check with the measure {measure} is here to draw; `roar sanity` does one.")
+        raise AnalysisError(f"There is no sanity check with the measure {measure} to draw; run `roar sanity`.")
     rows = rows.assign(family=[parts(str(name)).family for name in rows["estimator"]])
     families = sorted(set(rows["family"]), key=FAMILIES.index)
     found = [(dict(zip(NETWORK, map(str, network), strict=True)), kind, rows[same & (rows["kind"] == kind)])

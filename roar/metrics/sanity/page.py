@@ -28,6 +28,6 @@ def section(frames: Mapping[str, pd.DataFrame]) -> Section:
 
 def _steps(values: tuple[object, ...], part: pd.DataFrame) -> dict[str, Any]:
     title = f"{panel_title(dict(zip(NETWORK, map(str, values), strict=False)))}: {ROWS[str(values[-1])]}"
-    label = f"Correlation with the real ranking against the layers drawn anew, {title}"
+    label = f"Correlation with the real ranking against the re-initialized layers, {title}"
     return {"title": title, "chart": chart(lambda medium: sanity_curves(part, medium=medium), label),
             "estimators": sorted(part["estimator"].unique(), key=order)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from roar.models.regularizers import DECAY, DROPOUT, NONE, RECIPE, REGULARIZERS, SMOOTHING, Kind
 
 for _kind in (
-    Kind(RECIPE, (), 0, "weight decay and label smoothing as the recipe says; the default", ""),
+    Kind(RECIPE, (), 0, "weight decay and label smoothing as in the recipe; the default", ""),
     Kind(NONE, (), 0, "no weight decay, no label smoothing, no dropout", ""),
     Kind(DROPOUT, ("p",), 1, "an input of the layer that `roar list models --verbose` names is 0 with chance p",
          "Srivastava et al. 2014"),

@@ -39,7 +39,7 @@ def control_sections(results: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def findings(rows: Rows) -> list[str]:
-    """One panel's findings in words, each as far as a 95 % interval reaches.
+    """One panel's findings in words, each supported by a 95 % interval.
 
     Args:
         rows: of :func:`roar.analysis.beyond.beyond_controls`.
@@ -47,8 +47,8 @@ def findings(rows: Rows) -> list[str]:
     overall = [row for row in rows if pd.isna(row["threshold"])]
     cells = [row for row in rows if not pd.isna(row["threshold"])]
     if all(row["drop_n"] < 2 for row in overall):
-        return ["With one finished seed there is no interval, so nothing is claimed beyond the numbers below."]
-    twin = "an equally smooth random ranking"
+        return ["With one finished seed there is no interval, so the numbers below are not interpreted."]
+    twin = "the matched-spectrum control"
     low, high = "beyond_blurred_ci_low", "beyond_blurred_ci_high"
     shape = "shape_accuracy"
     telling = [row for row in overall if row[f"{shape}_ci_low"] > row["chance"]]
@@ -59,14 +59,14 @@ def findings(rows: Rows) -> list[str]:
     said = [
         _gaps(f"Accuracy is lower than under {twin}", [row for row in overall if row[low] > 0]),
         _gaps(f"Accuracy is higher than under {twin}", [row for row in overall if row[high] < 0]),
-        _gaps(f"Not told apart from {twin}", [row for row in overall if row[low] <= 0 <= row[high]]),
-        _listed(f"The mask's shape alone tells the class better than a guess among classes of one size ({guess})", [
+        _gaps(f"Not significantly different from {twin}", [row for row in overall if row[low] <= 0 <= row[high]]),
+        _listed(f"Masks alone predict the class better than chance for classes of equal size ({guess})", [
             f"{row['estimator']} {row[shape]:.1f} % [{row[f'{shape}_ci_low']:.1f}, {row[f'{shape}_ci_high']:.1f}]"
             for row in telling]),
-        _listed("Accuracy is down to what the mask's shape may give, so it cannot fall further and ranks no "
-                "estimator", [f"{name} at {', '.join(t for other, t in explained if other == name)} %"
+        _listed("No significant difference from the accuracy on masks alone, so the curve ranks no estimator "
+                "at these thresholds", [f"{name} at {', '.join(t for other, t in explained if other == name)} %"
                               for name in dict(explained)]),
-        _listed("At every threshold the pixels left tell more than the mask's shape", beyond),
+        _listed("At every threshold the remaining pixels carry more information than the mask's shape", beyond),
     ]
     return [sentence for sentence in said if sentence]
 

@@ -1,4 +1,4 @@
-"""What the numbers allow to say, in words. Every claim rests on a corrected test or an interval."""
+"""A panel's findings in words. Every claim rests on a corrected test or an interval."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from roar.analysis.names import REFERENCE, parts
 from roar.analysis.tables import signed
 
 _KINDS = {"roar": "most important pixels (ROAR)", "kar": "least important pixels (KAR)",
-          "recursive": "most important pixels, found anew at every step by the network retrained before it (recursive "
-                       "ROAR),"}
+          "recursive": "most important pixels, ranked again at every step by the network retrained before it "
+                       "(recursive ROAR),"}
 LISTED = 6  # names that a sentence lists in full
 
 
@@ -29,7 +29,7 @@ def summary(grid: Grid, board: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     said = [_what_was_done(grid, table), _reference(table)]
     if len(grid.seeds) <= 1:
         said.append("With one seed per cell there is no spread, no interval and no test: the numbers below describe "
-                    "one training each, and no difference between them is shown to be more than chance.")
+                    "one training each, and no difference between them is shown to exceed chance.")
     else:
         said += _against_controls(grid, board)
         said += _order(board)
@@ -37,27 +37,27 @@ def summary(grid: Grid, board: pd.DataFrame, table: pd.DataFrame) -> list[str]:
 
 
 def limits(grid: Grid, table: pd.DataFrame, results: pd.DataFrame) -> list[str]:
-    """What is missing in a panel, and what cannot be said because of it."""
+    """What is missing in a panel, and what cannot be concluded because of it."""
     said = []
     if not grid.controls:
-        said.append("There is no control (random, sobel) among the estimators, so nothing says whether any of them "
-                    "finds more than chance; they are compared with each other only.")
+        said.append("Without a control (random, sobel), the estimators are compared only with each other, and whether "
+                    "any of them is better than chance is unknown.")
     else:
-        said += [f"There is no {control} control, so nothing is said about it."
+        said += [f"Comparisons with {control} need its control, which was not run."
                  for control in ("random", "sobel") if control not in grid.controls]
     if grid.here["mode"] == "recursive" and grid.controls:
-        said.append("The controls know nothing of a network, so ranking anew changes nothing for them: their trainings "
-                    "of mode ROAR stand for them here.")
+        said.append("The controls do not depend on a network, so ranking again does not change them: their trainings "
+                    "of mode ROAR are used.")
     if len(grid.estimators) == 1:
-        said.append("There is one estimator, so there is no order.")
+        said.append("With one estimator there is no order.")
     if len(grid.thresholds) == 1:
-        said.append(f"There is one threshold, {grid.thresholds[0]:g} %: every area rests on it alone, on a straight "
-                    "line from t = 0.")
+        said.append(f"With one threshold, {grid.thresholds[0]:g} %, every area is that of a straight line from "
+                    "t = 0.")
     if not np.isfinite(grid.reference).any():
-        said.append("No training on untouched images (t = 0) finished, so how much accuracy was lost is not known; "
-                    "gaps between estimators do not need it.")
+        said.append("No training on untouched images (t = 0) finished, so the loss of accuracy is unknown; "
+                    "differences between estimators do not need it.")
     if len(grid.seeds) == 2:
-        said.append("Two seeds leave one degree of freedom: intervals are very wide and tests find next to nothing.")
+        said.append("Two seeds leave one degree of freedom: intervals are very wide and tests have almost no power.")
     cells = table[table["estimator"] != REFERENCE]
     empty = cells[cells["n"] == 0]
     short = cells[(cells["n"] > 0) & (cells["n"] < len(grid.seeds))]
@@ -100,7 +100,7 @@ def _reference(table: pd.DataFrame) -> str:
 
 
 def _against_controls(grid: Grid, board: pd.DataFrame) -> list[str]:
-    """Who is shown to be better and worse than the controls, and how small a difference could hide."""
+    """The estimators that are better and worse than the controls, and how small a difference may go undetected."""
     judged = board[[not parts(name).is_control for name in board["estimator"]]]
     controls = [control for control in ("random", "sobel") if control in grid.controls]
     if not controls or not len(judged):
@@ -119,9 +119,9 @@ def _against_controls(grid: Grid, board: pd.DataFrame) -> list[str]:
     unclear = judged[judged[f"{first}_verdict"].isin(["open", "untested"])]
     if len(unclear):
         half = (judged[f"{first}_ci_high"] - judged[f"{first}_ci_low"]).median() / 2
-        hidden = "" if pd.isna(half) else f" The intervals are ±{half:.1f} points wide at the median: " \
-                                          "smaller differences can hide in them."
-        said.append(f"Not told apart from {first}: {_gaps(unclear, first)}.{hidden}")
+        hidden = "" if pd.isna(half) else f" The intervals are ±{half:.1f} points wide at the median, so "\
+                                          "smaller differences may go undetected."
+        said.append(f"Not significantly different from {first}: {_gaps(unclear, first)}.{hidden}")
     return said
 
 
@@ -132,9 +132,10 @@ def _order(board: pd.DataFrame) -> list[str]:
     leaders = list(ranked[ranked["sure_low"] == 1]["estimator"])
     if len(leaders) == 1:
         who = f"The control {leaders[0]}" if parts(leaders[0]).is_control else leaders[0]
-        return [f"{who} is ahead of all others: every pair was tested, corrected for all pairs."]
-    return [f"First place is open between {_listed(leaders)}: the tests of all pairs do not tell them apart from the "
-            "first."]
+        return [f"{who} ranks first: its difference from every other estimator is significant (Holm-corrected over "
+                "all pairs)."]
+    return [f"First place is open between {_listed(leaders)}: none differs significantly from "
+            "the first (Holm-corrected over all pairs)."]
 
 
 def _gaps(rows: pd.DataFrame, control: str) -> str:
