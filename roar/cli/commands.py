@@ -57,7 +57,7 @@ def run(
     file: Annotated[Path | None, typer.Argument(metavar="[EXPERIMENT.toml]", help="What to run.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and the number of jobs.")] = False,
 ) -> None:
-    """All of it: train, rank, retrain, delete, report."""
+    """Run the whole protocol: train, rank, retrain, delete, report."""
     from roar.metrics.deletion.tasks import delete
     from roar.metrics.retraining.forecast import forecast
     from roar.metrics.retraining.tasks import retrain
