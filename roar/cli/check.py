@@ -24,7 +24,7 @@ def check(
     experiment: Experiment,
     name: Annotated[str, typer.Argument(metavar="NAME", help="An estimator, e.g. my_method.py:my_method.")],
 ) -> None:
-    """Try an estimator on eight test images: every rule of the contract, and ties, seconds and passes per image.
+    """Check an estimator on eight test images: the contract, and ties, seconds and passes per image.
 
     The network is not trained, unless --weights gives some: a rule is kept or broken all the same.
     """

@@ -75,7 +75,7 @@ def run(
 @app.command()
 @experiment_options()
 def train(experiment: Experiment) -> None:
-    """Train the network to be explained, or take in the weights of one that is trained."""
+    """Train the network to be explained, or import the weights of a trained one."""
     from roar import pipeline
 
     session = _session(experiment)
@@ -88,7 +88,7 @@ def train(experiment: Experiment) -> None:
 @app.command()
 @experiment_options("estimators")
 def rank(experiment: Experiment) -> None:
-    """Rank the pixels of every image by one or more estimators."""
+    """Rank the pixels of every image with one or more estimators."""
     from roar import pipeline
 
     session = _session(experiment)
@@ -99,7 +99,7 @@ def rank(experiment: Experiment) -> None:
 @app.command()
 @experiment_options("estimators", "degrade")
 def degrade(experiment: Experiment) -> None:
-    """Write data sets whose most important pixels are replaced (retraining needs none of them)."""
+    """Write degraded data sets to disk (retraining computes its own and does not need them)."""
     from roar import pipeline
 
     session = _session(experiment)
@@ -146,7 +146,7 @@ def measure(
     metric: Annotated[str, typer.Argument(metavar="METRIC", help="A name of `roar list metrics`, FILE.py:METRIC, or "
                                           "package.module:METRIC.")],
 ) -> None:
-    """Measure a metric that is not roar's: of an installed package, or of a file."""
+    """Run a metric of an installed package or of a file."""
     asked = METRICS.find(metric)
     if asked in METRICS.all():
         raise UsageError(f"'{asked.name}' has its own command; use `roar {asked.command}`.")
@@ -170,7 +170,7 @@ def report(
     regularizers: Annotated[bool, typer.Option("--compare-regularizers", help="Which regularizer makes a network "
                                                "easier to explain.")] = False,
 ) -> None:
-    """Tables, figures and a page from what is in the store."""
+    """Write tables, figures and a page from the results in the store."""
     from roar.report import files
     from roar.store.store import open_store
 
@@ -210,7 +210,7 @@ def status(
     why: Annotated[str | None, typer.Option("--why", metavar="KEY", help="What determines one training or artifact, by "
                                             "its key, by how that begins, or by its folder.")] = None,
 ) -> None:
-    """What is done, running, failed and missing."""
+    """Count what is done, running, failed and missing."""
     from roar.store.catalog import why as explained
     from roar.store.status import read_status
     from roar.store.store import open_store
@@ -230,7 +230,7 @@ def show(
     index: Annotated[str | None, typer.Option("--index", help="Test images, e.g. 3,17; default: the first of every "
                                               "class.")] = None,
 ) -> None:
-    """Heat maps of test images: estimators below each other, networks side by side, and what retraining sees."""
+    """Draw heat maps of test images and their degraded versions, for every estimator and network."""
     from roar.report.heatmaps import show as write_strips
 
     session = _session(experiment)
@@ -247,7 +247,7 @@ def activate(
     unit: Annotated[str, typer.Option("--unit", help="Units of a layer: 0:16, or 3,5,8.")] = "0:16",
     steps: Annotated[int, typer.Option("--steps", help="Steps of gradient ascent.", min=1)] = 256,
 ) -> None:
-    """Images that excite a unit most, networks side by side; and the filters of the first layer."""
+    """Draw the images that excite a unit most and the filters of the first layer, for every network."""
     from roar.report.activation import activate as write_grids
 
     session = _session(experiment)
@@ -262,7 +262,7 @@ def audit(
     small: Annotated[bool, typer.Option("--small", help="Two difficulties, 11 estimators, 5 seeds: minutes on two "
                                         "cores.")] = False,
 ) -> None:
-    """Which metric is right? Every metric on made images whose informative pixels are known."""
+    """Grade every metric on synthetic images whose informative pixels are known."""
     from dataclasses import replace
 
     from roar.audit.report import summary_table, write_audit

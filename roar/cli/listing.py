@@ -12,7 +12,7 @@ from roar.metrics import METRICS
 if TYPE_CHECKING:
     from roar.registry import Registry
 
-listing = typer.Typer(no_args_is_help=True, help="What can be named: estimators, sources, models, fills, regularizers "
+listing = typer.Typer(no_args_is_help=True, help="List estimators, sources, models, fills, regularizers "
                                                  "and metrics.")
 
 
@@ -21,7 +21,7 @@ def list_estimators(
     plugin: Annotated[str | None, typer.Option("--plugin", metavar="FILE.py", help="What a file defines; "
                                                "this executes it.")] = None,
 ) -> None:
-    """Every estimator: its family, and the paper it comes from; and what installed packages offer, not imported."""
+    """List every estimator with its family and paper, and those of installed packages without importing them."""
     from roar.cli.check import installed_estimators, listed_estimators, plugin_estimators
 
     if plugin is not None:
@@ -36,7 +36,7 @@ def list_estimators(
 
 @listing.command("sources")
 def list_sources() -> None:
-    """Every source of images and how it is spelled; besides, `FILE.py:function` and `package.module:function`."""
+    """List every source of images; `FILE.py:function` and `package.module:function` are accepted too."""
     from roar.datasets import SOURCES, source_kinds
 
     print_rows(["source", "images"], [
@@ -49,7 +49,7 @@ def list_sources() -> None:
 def list_models(
     verbose: Annotated[bool, typer.Option("--verbose", help="Also where the regularizer `dropout` acts.")] = False,
 ) -> None:
-    """Every network; besides, `timm/NAME` stands for any of timm's."""
+    """List every network; `timm/NAME` stands for any of timm's."""
     from roar.models import MODELS, model_kinds
 
     print_rows(["model", "parameters", "description", *(["dropout"] if verbose else [])],
@@ -60,7 +60,7 @@ def list_models(
 
 @listing.command("metrics")
 def list_metrics() -> None:
-    """Every metric: its command, its paper, and the tables that it gives."""
+    """List every metric with its command, paper and tables."""
     rows = [[metric.name, f"roar {metric.command}", metric.paper.authors, str(metric.paper.year),
              ", ".join(table.name for table in metric.tables) or "results, curves, leaderboard, ..."]
             for metric in METRICS.all()]
@@ -71,7 +71,7 @@ def list_metrics() -> None:
 
 @listing.command("regularizers")
 def list_regularizers() -> None:
-    """Every regularizer and its formula; `+` combines them."""
+    """List every regularizer and its formula; `+` combines them."""
     from roar.models.regularizers import REGULARIZERS, kinds
 
     print_rows(["regularizer", "what it does", "paper"],
@@ -81,7 +81,7 @@ def list_regularizers() -> None:
 
 @listing.command("fills")
 def list_fills() -> None:
-    """Everything that may replace a pixel."""
+    """List every fill: what replaces a pixel."""
     from roar.datasets.fills.registry import FILLS, fill_kinds
 
     print_rows(["fill", "what replaces a pixel"],

@@ -24,7 +24,7 @@ def verify(
     trust: Annotated[list[str] | None, typer.Option("--trust", metavar="FILE.py:OBJECT", help="Code that plans of the "
                                                     "store may have executed for that; repeatable.")] = None,
 ) -> None:
-    """Read every byte of the store: is it what was written, and is everything there that was asked for?"""
+    """Read every byte of the store and report what is damaged or missing."""
     from roar.metrics.repair import put_aside, remake
     from roar.progress.terminal import Terminal
     from roar.store.artifacts import LOST
@@ -67,7 +67,7 @@ def merge(
     experiment: Experiment,
     other: Annotated[str, typer.Argument(metavar="OTHER_STORE", help="Path or URL of the store to bring in.")],
 ) -> None:
-    """Bring the finished artifacts and results of another store into this one."""
+    """Copy the finished artifacts and results of another store into this one."""
     from roar.store.merge import merge as bring_in
     from roar.store.store import open_store
 
@@ -84,7 +84,7 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
 ) -> None:
-    """Remove unfinished files and orphans; what is finished only when it is named."""
+    """Remove unfinished files and orphans; finished artifacts only when they are named."""
     from roar.store.clean import alone, named, remove, remove_waste, waste
     from roar.store.store import open_store
 

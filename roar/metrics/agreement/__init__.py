@@ -7,7 +7,7 @@ from roar.registry import Paper
 
 METRIC = Metric(
     "agreement", "agreement",
-    "How far the rankings of the test images agree: every two estimators, and networks of other seeds.",
+    "Compare the rankings of the test images: every pair of estimators, and networks of different seeds.",
     Paper("Quantifying the agreement of explanations by rank correlation and overlap of the top pixels",
           "Krishna, Han, Gu, Wu, Jabbari, Lakkaraju", 2022, "https://arxiv.org/abs/2202.01602"),
     measure="roar.metrics.agreement.tasks:agreement",

@@ -7,7 +7,7 @@ from roar.registry import Paper
 
 METRIC = Metric(
     "deletion", "delete",
-    "Evaluate the explained network itself on degraded test images: deletion, without retraining.",
+    "Evaluate the explained network on degraded test images, without retraining (deletion, insertion, ROAD).",
     Paper("RISE: Randomized Input Sampling for Explanation of Black-box Models", "Petsiuk, Das, Saenko", 2018,
           "https://arxiv.org/abs/1806.07421"),
     measure="roar.metrics.deletion.tasks:delete",

@@ -7,7 +7,7 @@ from roar.registry import Paper
 
 METRIC = Metric(
     "pointing-game", "pointing-game",
-    "The share of test images whose top pixel is informative, on sources that know their informative pixels.",
+    "Measure the share of test images whose top pixel is informative, where informative pixels are known.",
     Paper("Top-Down Neural Attention by Excitation Backprop", "Zhang, Bargal, Lin, Brandt, Shen, Sclaroff", 2018,
           "https://arxiv.org/abs/1608.00507"),
     measure="roar.metrics.pointing_game.game:pointing_game",

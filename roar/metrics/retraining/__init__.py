@@ -7,7 +7,7 @@ from roar.registry import ROAR
 
 METRIC = Metric(
     "retraining", "retrain",
-    "Train new networks on what is left, for every estimator that is ranked unless --estimator names some.",
+    "Retrain on degraded images: every ranked estimator, or those of --estimator.",
     ROAR,
     measure="roar.metrics.retraining.tasks:retrain",
     sections=("estimators", "degrade", "retrain"))

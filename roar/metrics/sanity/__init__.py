@@ -8,7 +8,7 @@ from roar.registry import Paper
 
 METRIC = Metric(
     "sanity", "sanity",
-    "Randomize the explained network, layer by layer or by shuffled labels: do the estimators notice?",
+    "Check whether rankings change when the network is randomized layer by layer or trained on shuffled labels.",
     Paper("Sanity Checks for Saliency Maps", "Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim", 2018,
           "https://arxiv.org/abs/1810.03292"),
     measure="roar.metrics.sanity.tasks:sanity",
