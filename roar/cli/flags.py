@@ -146,7 +146,7 @@ def _found(file: Path, overrides: dict[str, Any]) -> Experiment:
     """The experiment of a file that nobody named, which may name neither code nor a cluster."""
     tables, ignored = without_code(read_toml(file))
     if ignored:
-        complain(f"Ignored in {file}, which no command named: {'; '.join(ignored)}. Look at the file and "
+        complain(f"Ignored in {file}, which --config does not name: {'; '.join(ignored)}. Look at the file and "
                  f"give --config {file} to have it run code or join a cluster.")
     return load_experiment(file, overrides, tables)
 

@@ -136,7 +136,7 @@ def test_only_what_makes_something_executes_a_file(roar: Callable[..., Any], plu
         assert marker.read_text() == "x", words
     unnamed = roar("rank", *SMALL[:8], "--estimator", "random")
     assert unnamed.code == 0 and marker.read_text() == "x"
-    assert "Ignoredinroar.toml,whichwasfoundandnotnamed:estimators.names" in "".join(unnamed.err.split())
+    assert "Ignoredinroar.toml,which--configdoesnotname:estimators.names" in "".join(unnamed.err.split())
     again = roar("rank", *SMALL[:8], "--config", "roar.toml")
     assert again.code == 0 and marker.read_text() == "xx" and executes(again, plugin) == 1
 
