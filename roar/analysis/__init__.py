@@ -1,6 +1,6 @@
 """Statistics and drawing of results. Frames in, frames out; no torch, no Ray.
 
-    names         what an estimator's name says: family, ensemble, place in every table
+    facts         what columns say of an estimator: family, ensemble, place in every table
     curves        one row per cell: mean, spread, interval over seeds
     shared        jobs that several models share, given to each of them
     beside        controls of shape and of smoothness, apart from the estimators they belong to
@@ -19,9 +19,9 @@
     gallery       degraded images
     figures       functions from a frame to a matplotlib figure
 
->>> from roar.analysis.names import parts
->>> parts("vargrad-ig").ensemble
-'vargrad'
+>>> from roar.analysis.facts import Facts
+>>> Facts("vargrad-ig (3f2a19)", "integrated-gradients", "integrated-gradients", "vargrad").paper_name
+'VAR-IG'
 """
 
 from __future__ import annotations

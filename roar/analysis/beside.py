@@ -9,16 +9,12 @@ which hurts more than scattered pixels whether or not they matter. Two trainings
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import pandas as pd
 
-from roar.analysis.names import without_key
-
 MASK_ONLY = "mask-only"
 BLURRED = "random-blurred"
-_BLURRED = re.compile(rf"{BLURRED}\((?P<estimator>.+)\)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,18 +34,7 @@ class Separated:
 
 def separate(results: pd.DataFrame) -> Separated:
     """The results of the estimators apart from their controls of smoothness and of shape."""
-    names = results["estimator"].astype(str)
-    owner = names.map({name: owner_of(name) for name in names.unique()})
-    smooth, shape = owner.notna(), results["fill"].astype(str) == MASK_ONLY
+    owner = results["control_of"].astype(str)
+    smooth, shape = owner != "", results["fill"].astype(str) == MASK_ONLY
     blurred = results.assign(estimator=owner)[smooth & ~shape]
     return Separated(results[~smooth & ~shape], blurred, results[shape & ~smooth])
-
-
-def owner_of(estimator: str) -> str | None:
-    """The estimator that a blurred random ranking is as smooth as; None for every other name.
-
-    >>> owner_of("random-blurred(smoothgrad)")
-    'smoothgrad'
-    """
-    found = _BLURRED.fullmatch(without_key(estimator))
-    return found["estimator"] if found else None

@@ -14,13 +14,14 @@ import pandas as pd
 from roar.analysis.beside import BLURRED, MASK_ONLY, separate
 from roar.analysis.classes import chance_levels
 from roar.analysis.curves import CELL, CURVE, CURVE_COLUMNS, SETTING, checked, in_order, over_seeds
-from roar.analysis.names import REFERENCE, knows_no_model
+from roar.analysis.facts import ESTIMATOR_FACTS, FACTS, REFERENCE, Facts
 from roar.analysis.paired import few_seeds
 from roar.analysis.shared import with_shared
 
 QUANTITIES = ("drop", "beyond_blurred", "shape_accuracy", "beyond_shape")
 PARTS = {"": "mean", "_ci_low": "ci_low", "_ci_high": "ci_high", "_std": "std", "_n": "n"}
-BEYOND_COLUMNS = (*CELL, *(f"{name}{part}" for name in QUANTITIES for part in PARTS), "chance", "note")
+BEYOND_COLUMNS = (*CELL, *(f"{name}{part}" for name in QUANTITIES for part in PARTS), "chance", "note",
+                  *ESTIMATOR_FACTS)
 CONTROL_CURVE_COLUMNS = (*CURVE_COLUMNS, "control")
 EXPLAINED = "accuracy is down to what the mask's shape may give: it cannot fall further and ranks no estimator"
 LESS = "the mask's shape alone tells the class better than this: the accuracy is no measure of what is left"
@@ -50,6 +51,7 @@ def beyond_controls(results: pd.DataFrame) -> pd.DataFrame:
     cells = _cells(every)
     table = pd.concat([_statistics(cells, CELL), _overall(cells).assign(threshold=np.nan)], ignore_index=True)
     chance = {source: 100 * level for source, level in chance_levels(every).items()}
+    table = table.merge(every[["estimator", *ESTIMATOR_FACTS]].drop_duplicates("estimator"), on="estimator", how="left")
     table["chance"] = table["source"].map(chance).astype(float)
     table["note"] = [_note(row) for row in table.to_dict("records")]
     return in_order(table[list(BEYOND_COLUMNS)])
@@ -63,7 +65,7 @@ def control_curves(results: pd.DataFrame) -> pd.DataFrame:
         ``random-blurred`` or ``mask-only``. They have no point at threshold 0.
     """
     rows = _beside(with_shared(checked(results)))
-    return in_order(over_seeds(rows, [*CELL, "control"])[list(CONTROL_CURVE_COLUMNS)])
+    return in_order(over_seeds(rows, [*CELL, *FACTS, "control"])[list(CONTROL_CURVE_COLUMNS)])
 
 
 def is_explained(row: dict[Any, Any]) -> bool:
@@ -79,11 +81,11 @@ def _finished(rows: pd.DataFrame) -> pd.DataFrame:
 def _beside(every: pd.DataFrame) -> pd.DataFrame:
     """The controls' rows at the name and fill of the estimator they belong to, with ``control``."""
     parts = separate(_finished(every))
-    curves = parts.results[list(CURVE)].drop_duplicates()
-    blurred = parts.blurred.merge(curves, on=list(CURVE))
-    masks = parts.masks.drop(columns="fill").merge(curves, on=[name for name in CURVE if name != "fill"])
+    curves = parts.results[[*CURVE, *FACTS]].drop_duplicates()
+    blurred = parts.blurred.drop(columns=list(FACTS)).merge(curves, on=list(CURVE))
+    masks = parts.masks.drop(columns=["fill", *FACTS]).merge(curves, on=[name for name in CURVE if name != "fill"])
     both = pd.concat([blurred.assign(control=BLURRED), masks.assign(control=MASK_ONLY)], ignore_index=True)
-    return both[[*CELL, "seed", "accuracy", "control"]]
+    return both[[*CELL, *FACTS, "seed", "accuracy", "control"]]
 
 
 def _cells(every: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +129,7 @@ def _statistics(rows: pd.DataFrame, keys: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _note(row: dict[Any, Any]) -> str:
-    pairs = [(MASK_ONLY, "beyond_shape")] + [(BLURRED, "beyond_blurred")] * (not knows_no_model(row["estimator"]))
+    pairs = [(MASK_ONLY, "beyond_shape")] + [(BLURRED, "beyond_blurred")] * (not Facts.of(row).knows_no_model)
     notes = [f"no seed finished beside {control}" for control, name in pairs if row[f"{name}_n"] == 0]
     notes.append(few_seeds(max(row["beyond_blurred_n"], row["beyond_shape_n"], 1)))
     if is_explained(row):

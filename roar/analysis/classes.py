@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from roar.analysis.curves import CELL, complete, in_order, over_seeds
+from roar.analysis.facts import FACTS
 from roar.errors import AnalysisError
 
-CLASS_COLUMNS = (*CELL, "class_index", "class", "mean", "std", "n", "ci_low", "ci_high")
+CLASS_COLUMNS = (*CELL, "class_index", "class", "mean", "std", "n", "ci_low", "ci_high", *FACTS)
 
 
 def per_class(results: pd.DataFrame, class_names: Sequence[str] | None = None) -> pd.DataFrame:
@@ -31,7 +32,7 @@ def per_class(results: pd.DataFrame, class_names: Sequence[str] | None = None) -
     if "class_accuracy" not in results.columns or not results["class_accuracy"].notna().any():
         raise AnalysisError("These results hold no accuracy per class; run the jobs with a version that keeps it.")
     kept = results[(results["status"] == "ok") & results["class_accuracy"].notna()]
-    long = kept[[*CELL, "seed"]].assign(accuracy=kept["class_accuracy"].map(list)).reset_index(drop=True)
+    long = kept[[*CELL, *FACTS, "seed"]].assign(accuracy=kept["class_accuracy"].map(list)).reset_index(drop=True)
     counts = long["accuracy"].map(len)
     named = len(class_names) if class_names is not None else None
     for source, own in counts.groupby(long["source"]):
@@ -41,7 +42,7 @@ def per_class(results: pd.DataFrame, class_names: Sequence[str] | None = None) -
                                 f"{' and '.join(map(str, sorted(found)))}; give the names and results of one version.")
     long["class_index"] = counts.map(range)
     long = long.explode(["accuracy", "class_index"]).astype({"accuracy": float, "class_index": "int64"})
-    table = over_seeds(long, [*CELL, "class_index"])
+    table = over_seeds(long, [*CELL, *FACTS, "class_index"])
     index = table["class_index"]
     table["class"] = index.astype(str) if class_names is None else index.map(dict(enumerate(class_names)))
     return in_order(table[list(CLASS_COLUMNS)])

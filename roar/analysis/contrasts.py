@@ -14,7 +14,6 @@ import pandas as pd
 
 from roar.analysis.curves import PANEL
 from roar.analysis.grid import Grid, grids
-from roar.analysis.names import parts
 from roar.analysis.paired import RESAMPLES, Floats, bootstrap_intervals, few_seeds, holm, paired
 from roar.errors import AnalysisError, UnknownNameError
 from roar.seeds.streams import derive
@@ -131,7 +130,7 @@ def area_tests(grid: Grid, pairs: list[tuple[str, str]]) -> list[dict[str, Any]]
 def _questions(grid: Grid) -> list[tuple[str, str]]:
     """The pairs (estimator, control) to be tested; a control is tested against ``random`` only."""
     return [(estimator, control) for control in grid.controls for estimator in grid.estimators
-            if estimator != control and (control == "random" or not parts(estimator).is_control)]
+            if estimator != control and (control == "random" or not grid.facts[estimator].is_control)]
 
 
 def _statistics(gaps: list[Floats]) -> list[dict[str, Any]]:

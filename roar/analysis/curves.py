@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from roar.analysis.beside import separate
-from roar.analysis.names import REFERENCE, order
+from roar.analysis.facts import ESTIMATOR_FACTS, FACTS, REFERENCE, facts_of, require
 from roar.analysis.shared import with_shared, with_stand_ins
 from roar.errors import AnalysisError
 
@@ -17,8 +16,8 @@ SETTING = ("source", "model", "regularizer", "retrainer")  # what shares one t =
 PANEL = (*SETTING, "mode", "fill")  # what may be compared in one picture
 CURVE = ("source", "model", "regularizer", "retrainer", "estimator", "mode", "fill")
 CELL = (*CURVE, "threshold")
-CURVE_COLUMNS = (*CELL, "mean", "std", "n", "ci_low", "ci_high")
-RESULT_COLUMNS = (*CELL, "seed", "status", "accuracy")  # those that the analysis cannot do without
+CURVE_COLUMNS = (*CELL, "mean", "std", "n", "ci_low", "ci_high", *FACTS)
+RESULT_COLUMNS = (*CELL, "seed", "status", "accuracy", *FACTS)  # those that the analysis cannot do without
 
 
 def curves(results: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
@@ -39,7 +38,7 @@ def curves(results: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     """
     results = complete(results)
     finished = results["accuracy"].where(results["status"] == "ok")
-    return in_order(over_seeds(results.assign(accuracy=finished), CELL, confidence)[list(CURVE_COLUMNS)])
+    return in_order(over_seeds(results.assign(accuracy=finished), (*CELL, *FACTS), confidence)[list(CURVE_COLUMNS)])
 
 
 def over_seeds(rows: pd.DataFrame, keys: Sequence[str], confidence: float = 0.95) -> pd.DataFrame:
@@ -63,7 +62,7 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
     """
     require(results, RESULT_COLUMNS, "results")
     sorted_by_category = [name for name in CELL[:-1] if isinstance(results[name].dtype, pd.CategoricalDtype)]
-    results = results.astype(dict.fromkeys(sorted_by_category, str))
+    results = results.astype(dict.fromkeys(sorted_by_category, str)).assign(control_of=results["control_of"].fillna(""))
     twice = results.duplicated([*CELL, "seed"])
     if twice.any():
         row = results[twice].iloc[0]
@@ -79,14 +78,6 @@ def complete(results: pd.DataFrame) -> pd.DataFrame:
     return separate(with_stand_ins(with_shared(checked(results)))).results
 
 
-def require(frame: pd.DataFrame, columns: Iterable[str], name: str) -> None:
-    """Raise an AnalysisError that names the columns which a frame lacks."""
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise AnalysisError(f"The {name} lack the columns {', '.join(missing)}; give a frame with all of "
-                            f"{', '.join(columns)}.")
-
-
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows in the fixed order of all tables: by panel, then family by family, then threshold."""
     keys = [column for column in (*PANEL, "estimator", "threshold", "seed") if column in frame.columns]
@@ -96,9 +87,9 @@ def in_order(frame: pd.DataFrame) -> pd.DataFrame:
             return column.map({"roar": 0, "kar": 1}).fillna(2)  # ROAR before KAR before recursive ROAR
         if column.name != "estimator":
             return column
-        place = {name: i for i, name in enumerate(sorted(column.unique(), key=order))}
         return column.map(place).astype(int)
 
+    place = {name: i for i, name in enumerate(facts_of(frame))} if "estimator" in keys else {}
     return frame.sort_values(keys, key=key, kind="stable").reset_index(drop=True)
 
 
@@ -110,8 +101,8 @@ def with_reference(frame: pd.DataFrame) -> pd.DataFrame:
     """
     reference = frame[frame["estimator"] == REFERENCE]
     rest = frame[frame["estimator"] != REFERENCE]
-    wanted = rest[list(CURVE)].drop_duplicates()
-    copies = reference.drop(columns=["estimator", "mode", "fill"]).merge(wanted, on=list(SETTING))
+    wanted = rest[[*CURVE, *ESTIMATOR_FACTS]].drop_duplicates()
+    copies = reference.drop(columns=["estimator", "mode", "fill", *ESTIMATOR_FACTS]).merge(wanted, on=list(SETTING))
     return in_order(pd.concat([copies[list(frame.columns)], rest], ignore_index=True))
 
 
@@ -139,12 +130,5 @@ def panel_title(here: dict[str, str]) -> str:
     for column, plain in plain_values.items():
         if here.get(column, plain) != plain:
             word = {"retrainer": "retrained as ", "fill": "fill "}.get(column, "")
-            variant = _variant(here) if column == "retrainer" else ""
-            shown.append(variant or f"{word}{here[column]}")
+            shown.append(f"{word}{here[column]}")
     return " · ".join(map(str, shown))
-
-
-def _variant(here: dict[str, str]) -> str:
-    """``fine-tune`` where the explained architecture is retrained in another way than from scratch; else empty."""
-    own = re.fullmatch(rf"{re.escape(str(here.get('model')).partition('#')[0])} \((.+)\)", str(here["retrainer"]))
-    return own[1] if own else ""

@@ -12,7 +12,7 @@ import pandas as pd
 from roar.analysis import beyond, classes, contrasts, faithfulness, leaderboard, paper, ranks
 from roar.analysis import stability as agreement
 from roar.analysis.curves import CELL, RESULT_COLUMNS, checked, curves, in_order
-from roar.analysis.names import order
+from roar.analysis.facts import FACTS, facts_of
 from roar.analysis.spreadsheets import csv_bytes
 from roar.analysis.tables import accuracy_table, plain_table
 from roar.errors import UnknownNameError, shown
@@ -44,6 +44,15 @@ COLUMNS: dict[str, str] = {
     "regularizer": "its regularizer",
     "retrainer": "the architecture that is trained on degraded images",
     "estimator": "what ranked the pixels; `reference` is the cell at threshold 0 that all share",
+    "family": "of the estimator: what shares its passes; `control`, `truth` and `surrogate` are families too",
+    "base": "the method that the estimator is, or that it is an ensemble around",
+    "ensemble": "which ensemble it is: `base`, `magnitude`, `smoothgrad`, `smoothgrad-magnitude`, "
+                "`smoothgrad-squared` or `vargrad`",
+    "control_of": "the estimator that this one is a control of, by its name in this table; empty for the others",
+    "control_of_ranking": "the key of that estimator's ranking",
+    "architecture": "of the network that is explained",
+    "model_seed": "of the network that is explained",
+    "variant": "where the retraining starts: `scratch`, `fine-tune` or `head-only`; `none` where nothing is retrained",
     "mode": "what is replaced: `roar`: the most important pixels; `kar`: the least; `recursive`: the most, found anew",
     "fill": "what replaces a pixel",
     "threshold": "percent of an image's pixels that are replaced; NaN means over all thresholds",
@@ -135,7 +144,7 @@ def tidy(results: pd.DataFrame) -> pd.DataFrame:
     for column in (*CELL[:-1], "status", "device"):
         if column in results.columns:
             values = results[column].dropna().unique()
-            ranked = sorted(values, key=order) if column == "estimator" else sorted(values)
+            ranked = list(facts_of(results)) if column == "estimator" else sorted(values)
             words[column] = pd.CategoricalDtype(ranked, ordered=False)
     return results.astype(words)
 
@@ -156,7 +165,8 @@ def render_table(frame: pd.DataFrame, kind: Format) -> bytes:
     """A table as the bytes of a file; text formats are UTF-8.
 
     ``csv``, ``json`` (a list of objects, null for a missing number) and ``parquet`` keep every digit;
-    ``markdown``, ``latex`` and ``text`` (tab-separated) are for reading and round to four significant digits.
+    ``markdown``, ``latex`` and ``text`` (tab-separated) are for reading: they round to four significant digits and
+    leave out the columns that only say what an estimator or a network is (:data:`roar.analysis.facts.FACTS`).
 
     Raises:
         UnknownNameError: there is no such format; names the nearest.
@@ -172,7 +182,7 @@ def render_table(frame: pd.DataFrame, kind: Format) -> bytes:
         stream = io.BytesIO()
         frame.to_parquet(stream, index=False)
         return stream.getvalue()
-    shown = _rounded(frame)
+    shown = _rounded(frame.drop(columns=[name for name in FACTS if name in frame.columns]))
     if kind == "latex":
         return shown.to_latex(index=False, escape=True, column_format="l" * shown.shape[1]).encode()
     return (plain_table(shown) if kind == "text" else _markdown(shown)).encode()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from roar.analysis.curves import complete, panels
-from roar.analysis.names import CONTROLS, REFERENCE, order
+from roar.analysis.facts import CONTROLS, REFERENCE, Facts, facts_of
 from roar.analysis.paired import Floats
 from roar.errors import UnknownNameError
 
@@ -19,7 +19,8 @@ class Grid:
 
     Attributes:
         here: source, model, regularizer, retrainer, mode and fill.
-        estimators: E names, in the order of all tables.
+        facts: what is known of E estimators, by name, in the order of all tables.
+        architecture, model_seed: of the network that is explained.
         thresholds: T percentages, rising, all above 0.
         seeds: S seeds.
         accuracy: ``[E, T, S]`` in [0, 1], NaN where a job is missing or failed.
@@ -27,11 +28,17 @@ class Grid:
     """
 
     here: dict[str, str]
-    estimators: tuple[str, ...]
+    facts: dict[str, Facts]
+    architecture: str
+    model_seed: int
     thresholds: Floats
     seeds: tuple[int, ...]
     accuracy: Floats
     reference: Floats
+
+    @property
+    def estimators(self) -> tuple[str, ...]:
+        return tuple(self.facts)
 
     @property
     def sign(self) -> int:
@@ -119,13 +126,15 @@ def _grid(here: dict[str, str], part: pd.DataFrame) -> Grid:
     finished = part.assign(accuracy=part["accuracy"].where(part["status"] == "ok"))
     rest = finished[(finished["estimator"] != REFERENCE) & (finished["threshold"] > 0)]
     reference = finished[finished["estimator"] == REFERENCE].set_index("seed")["accuracy"]
-    estimators = sorted(set(finished["estimator"]) - {REFERENCE}, key=order)
+    facts = {name: known for name, known in facts_of(finished).items() if name != REFERENCE}
+    estimators = list(facts)
+    architecture, model_seed = finished[["architecture", "model_seed"]].iloc[0]
     thresholds = sorted(rest["threshold"].unique())
     seeds = sorted(finished["seed"].unique())
     accuracy = np.full((len(estimators), len(thresholds), len(seeds)), np.nan)
     axes = {"estimator": estimators, "threshold": thresholds, "seed": seeds}
     places = tuple(pd.Categorical(rest[name], categories=values).codes for name, values in axes.items())
     accuracy[places] = rest["accuracy"].to_numpy(dtype=np.float64)
-    return Grid(here, tuple(estimators), np.array(thresholds, dtype=np.float64), tuple(int(s) for s in seeds),
-                accuracy, reference.reindex(seeds).to_numpy(dtype=np.float64))
+    return Grid(here, facts, str(architecture), int(model_seed), np.array(thresholds, dtype=np.float64),
+                tuple(int(s) for s in seeds), accuracy, reference.reindex(seeds).to_numpy(dtype=np.float64))
 

@@ -10,13 +10,15 @@ import pandas as pd
 
 from roar.analysis.contrasts import areas, pairwise
 from roar.analysis.curves import PANEL
+from roar.analysis.facts import ESTIMATOR_FACTS
 from roar.analysis.paired import CONFIDENCE, RESAMPLES
-from roar.analysis.ranks import RANK_COLUMNS, ranks
+from roar.analysis.ranks import ranks
 
 BOARD_CONTROLS = ("random", "sobel")
 BOARD_PARTS = ("advantage", "ci_low", "ci_high", "boot_low", "boot_high", "p_holm", "verdict")
-BOARD_COLUMNS = (*RANK_COLUMNS[:-2], "sure_low", "sure_high", "n",
-                 *(f"{control}_{part}" for control in BOARD_CONTROLS for part in BOARD_PARTS), "note")
+BOARD_COLUMNS = (*PANEL, "estimator", "mean_accuracy", "rank", "rank_low", "rank_high", "sure_low", "sure_high", "n",
+                 *(f"{control}_{part}" for control in BOARD_CONTROLS for part in BOARD_PARTS), "note",
+                 *ESTIMATOR_FACTS)
 
 
 def leaderboard(results: pd.DataFrame, resamples: int = RESAMPLES, root: int = 0) -> pd.DataFrame:

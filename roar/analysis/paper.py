@@ -15,9 +15,9 @@ import pandas as pd
 
 from roar.analysis.contrasts import area_tests
 from roar.analysis.curves import PANEL, curves
+from roar.analysis.facts import REFERENCE, facts_of
 from roar.analysis.grid import Grid, grids
 from roar.analysis.leaderboard import verdicts
-from roar.analysis.names import REFERENCE, paper_name, parts
 from roar.analysis.stability import correlations
 from roar.analysis.tables import in_points
 
@@ -82,7 +82,7 @@ def published() -> pd.DataFrame:
 def _beside(table: pd.DataFrame) -> pd.DataFrame:
     paper = published().pivot(index=["published_as", "mode", "threshold"], columns="dataset", values="accuracy")
     own = table[table["estimator"] != REFERENCE].copy()
-    own["published_as"] = own["estimator"].map(paper_name)
+    own["published_as"] = own["estimator"].map({name: facts.paper_name for name, facts in facts_of(own).items()})
     own[["mean", "ci_low", "ci_high"]] *= 100
     both = own[own["published_as"].notna()].merge(paper.reset_index(), on=["published_as", "mode", "threshold"])
     return both[both["mean"].notna()][list(BESIDE_COLUMNS)].reset_index(drop=True)
@@ -111,7 +111,7 @@ def findings(results: pd.DataFrame, deletion: pd.DataFrame | None = None) -> pd.
     for grid in grids(results):
         if grid.here["mode"] != "roar":
             continue
-        named = {name: parts(name) for name in grid.estimators if paper_name(name)}
+        named = {name: facts for name, facts in grid.facts.items() if facts.paper_name}
         bases = [name for name, p in named.items() if p.ensemble == "base" and not p.is_control]
         smooth = [(name, p.base) for name, p in named.items() if p.ensemble == "smoothgrad"]
         squared = [name for name, p in named.items() if p.ensemble in ("smoothgrad-squared", "vargrad")]

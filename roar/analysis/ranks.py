@@ -7,6 +7,7 @@ anew, on the same images) or, over several panels, a setting (another data set o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from roar.analysis.curves import PANEL
+from roar.analysis.facts import ESTIMATOR_FACTS, Facts
 from roar.analysis.grid import Grid, grids, mean_over_thresholds
 from roar.analysis.paired import CONFIDENCE, RESAMPLES, Floats, few_seeds
 from roar.errors import AnalysisError
 from roar.seeds.streams import derive
 
-RANK_COLUMNS = (*PANEL, "estimator", "mean_accuracy", "rank", "rank_low", "rank_high", "n", "note")
+RANK_COLUMNS = (*PANEL, "estimator", "mean_accuracy", "rank", "rank_low", "rank_high", "n", "note", *ESTIMATOR_FACTS)
 
 
 def ranks(results: pd.DataFrame, resamples: int = RESAMPLES, root: int = 0) -> pd.DataFrame:
@@ -46,7 +48,7 @@ def ranks(results: pd.DataFrame, resamples: int = RESAMPLES, root: int = 0) -> p
         part = []
         for estimator in grid.estimators:
             own = grid.mean_accuracy(estimator)
-            row = {**grid.here, "estimator": estimator, "n": 0, "note": "not ranked: too few finished jobs",
+            row = {**grid.here, **grid.facts[estimator].columns, "n": 0, "note": "not ranked: too few finished jobs",
                    "mean_accuracy": own[np.isfinite(own)].mean() if np.isfinite(own).any() else np.nan}
             if estimator in names and n:
                 i = names.index(estimator)
@@ -83,7 +85,7 @@ class CriticalDifference:
     Attributes:
         here: the panel, or what the panels have in common.
         block: ``seed`` or ``setting``.
-        estimators: k names, best first.
+        facts: what is known of k estimators, best first.
         mean_ranks: ``[k]``, over the blocks; 1 is best.
         blocks: how many there are.
         statistic, p: Friedman's chi-squared test that all are alike.
@@ -94,7 +96,7 @@ class CriticalDifference:
 
     here: dict[str, str]
     block: str
-    estimators: tuple[str, ...]
+    facts: tuple[Facts, ...]
     mean_ranks: Floats
     blocks: int
     statistic: float
@@ -102,6 +104,10 @@ class CriticalDifference:
     distance: float
     groups: tuple[tuple[int, int], ...]
     note: str
+
+    @property
+    def estimators(self) -> tuple[str, ...]:
+        return tuple(facts.name for facts in self.facts)
 
 
 def critical_differences(results: pd.DataFrame,
@@ -129,7 +135,8 @@ def critical_differences(results: pd.DataFrame,
             shared = tuple(name for name in first if all(name in names for names, _ in members))
             means = [[scores[names.index(name)].mean() for names, scores in members] for name in shared]
             scored.append(({"mode": kind[0], "fill": kind[1]}, shared, np.array(means)))
-    tests = [_friedman_nemenyi(here, block, names, scores) for here, names, scores in scored
+    facts = {name: known for grid in found for name, known in grid.facts.items()}
+    tests = [_friedman_nemenyi(here, block, [facts[name] for name in names], scores) for here, names, scores in scored
              if scores.ndim == 2 and len(names) >= 3 and scores.shape[1] >= 2]
     if not tests:
         raise AnalysisError(f"Friedman's test needs three estimators and two {block}s that finished all cells; "
@@ -137,7 +144,7 @@ def critical_differences(results: pd.DataFrame,
     return tests
 
 
-def _friedman_nemenyi(here: dict[str, str], block: str, names: tuple[str, ...],
+def _friedman_nemenyi(here: dict[str, str], block: str, facts: Sequence[Facts],
                       scores: Floats) -> CriticalDifference:
     from scipy import stats
 
@@ -156,8 +163,8 @@ def _friedman_nemenyi(here: dict[str, str], block: str, names: tuple[str, ...],
     if block == "seed":
         notes.append("it speaks of new trainings on these images, not of other data")
     ordered = mean_ranks[best]
-    return CriticalDifference(here, block, tuple(names[i] for i in best), ordered, blocks, float(statistic),
-                              float(p), distance, _groups(ordered, distance if p < 1 - CONFIDENCE else np.inf),
+    return CriticalDifference(here, block, tuple(facts[i] for i in best), ordered, blocks, float(statistic), float(p),
+                              distance, _groups(ordered, distance if p < 1 - CONFIDENCE else np.inf),
                               "; ".join(notes))
 
 

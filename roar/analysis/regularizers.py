@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from roar.analysis.curves import PANEL
+from roar.analysis.facts import ESTIMATOR_FACTS, Facts
 from roar.analysis.grid import Grid, grids
-from roar.analysis.names import order, parts
 from roar.analysis.paired import Floats, bootstrap_intervals, few_seeds, holm, paired
 from roar.analysis.shared import with_shared
 from roar.analysis.tables import in_points
@@ -30,7 +30,7 @@ CONTROLS = ("random", "sobel")
 NETWORKS, RETRAININGS = "networks", "retrainings of one network"
 STATISTICS = ("std", "n", "ci_low", "ci_high", "boot_low", "boot_high", "p", "p_holm")
 KEYS = (*PANEL, "estimator", "control")
-AREA_COLUMNS = (*KEYS, "accuracy", "area", *STATISTICS, "sample", "note", "finding")
+AREA_COLUMNS = (*KEYS, "accuracy", "area", *STATISTICS, "sample", "note", "finding", *ESTIMATOR_FACTS)
 EFFECT_COLUMNS = (*KEYS, "effect", *STATISTICS, "sample", "note", "finding")
 SIGNIFICANT = 0.05
 
@@ -87,23 +87,24 @@ def compare_regularizers(results: pd.DataFrame, baseline: str = NONE) -> Compari
     """
     found: dict[tuple[str, ...], dict[str, list[tuple[int, Grid]]]] = {}
     for grid in grids(with_shared(results)):
-        here = {**grid.here, "model": architecture(grid.here["model"])}
+        here = {**grid.here, "model": grid.architecture}
         panel = found.setdefault(tuple(here[name] for name in PANEL if name != "regularizer"), {})
-        panel.setdefault(here["regularizer"], []).append((network_seed(grid.here["model"]), grid))
+        panel.setdefault(here["regularizer"], []).append((grid.model_seed, grid))
     areas: list[dict[str, Any]] = []
     effects: list[dict[str, Any]] = []
     for key, kinds in found.items():
         shared = dict(zip([name for name in PANEL if name != "regularizer"], key, strict=True))
         samples = {kind: _areas(members) for kind, members in kinds.items()}
+        facts = {name: known for members in kinds.values() for _, grid in members for name, known in grid.facts.items()}
         ranked = sorted(kinds, key=lambda kind: (kind != baseline, kind))
         for kind in ranked:
             here = {**shared, "regularizer": kind}
             curve = {estimator: _accuracies(kinds[kind], estimator) for estimator, _ in samples[kind]}
             for (estimator, control), sample in samples[kind].items():
-                row = {**here, "estimator": estimator, "control": control, **curve[estimator]}
+                row = {**here, **facts[estimator].columns, "control": control, **curve[estimator]}
                 areas.append({**row, **_row("area", sample, (*key, kind, estimator, control))})
                 other = samples.get(baseline, {}).get((estimator, control))
-                if kind != baseline and other is not None and not _same_ranking(estimator, sample, other):
+                if kind != baseline and other is not None and not _same_ranking(facts[estimator], sample, other):
                     row = {**here, "estimator": estimator, "control": control}
                     effects.append({**row, **_row("effect", _difference(sample, other), (*key, kind, estimator))})
     if not areas:
@@ -111,27 +112,18 @@ def compare_regularizers(results: pd.DataFrame, baseline: str = NONE) -> Compari
                             "estimators.")
     both = pd.DataFrame(areas), pd.DataFrame(effects)
     extra = [name for name in both[0].columns if name.startswith("at ")]
-    areas_frame = _corrected(both[0]).reindex(columns=[*AREA_COLUMNS[:-2], *extra, "note"])
+    areas_frame = _corrected(both[0]).reindex(columns=[
+        *(name for name in AREA_COLUMNS if name not in ("note", "finding", *ESTIMATOR_FACTS)), *extra, "note",
+        *ESTIMATOR_FACTS])
     effects_frame = _corrected(both[1]).reindex(columns=[*EFFECT_COLUMNS[:-1]])
     areas_frame["finding"] = [_area_sentence(row) for _, row in areas_frame.iterrows()]
     effects_frame["finding"] = [_effect_sentence(row, baseline) for _, row in effects_frame.iterrows()]
     return Comparison(areas_frame, effects_frame)
 
 
-def architecture(model: str) -> str:
-    """A model's name without its seed: ``simplecnn#2`` is a ``simplecnn``."""
-    return model.partition("#")[0]
-
-
-def network_seed(model: str) -> int:
-    """The seed in a model's name, 0 where there is none."""
-    seed = model.partition("#")[2].split(" ")[0]
-    return int(seed) if seed.isdigit() else 0
-
-
-def _same_ranking(estimator: str, sample: _Sample, other: _Sample) -> bool:
+def _same_ranking(estimator: Facts, sample: _Sample, other: _Sample) -> bool:
     """Whether these are the areas of one control, trained once for both: there is nothing to test."""
-    return parts(estimator).is_control and np.array_equal(sample.values, other.values, equal_nan=True)
+    return estimator.is_control and np.array_equal(sample.values, other.values, equal_nan=True)
 
 
 def _areas(members: list[tuple[int, Grid]]) -> dict[tuple[str, str], _Sample]:
@@ -140,9 +132,10 @@ def _areas(members: list[tuple[int, Grid]]) -> dict[tuple[str, str], _Sample]:
     everywhere = set.intersection(*(set(grid.estimators) for _, grid in members))
     seeds = tuple(sorted({seed for _, grid in members for seed in grid.seeds}))
     found = {}
+    facts = members[0][1].facts
     for control in [name for name in CONTROLS if name in everywhere]:
-        for estimator in sorted(everywhere, key=order):
-            if estimator == control or (parts(estimator).is_control and control != "random"):
+        for estimator in [name for name in facts if name in everywhere]:
+            if estimator == control or (facts[estimator].is_control and control != "random"):
                 continue
             values = np.full((len(members), len(seeds)), np.nan)
             for i, (_, grid) in enumerate(members):

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from roar.analysis.names import REFERENCE, knows_no_model
+from roar.analysis.facts import BLIND, MODEL_FACTS, REFERENCE
 from roar.experiment import RECURSIVE
 
-OWNER = ["model", "regularizer"]
+OWNER = ["model", "regularizer", *MODEL_FACTS]
 TOGETHER = ["source", "retrainer", "protocol"]
 WHICH = ["estimator", "mode", "fill", "threshold", "seed"]
 
@@ -29,9 +29,7 @@ def with_shared(results: pd.DataFrame) -> pd.DataFrame:
     """
     if "protocol" not in results.columns or results.empty:
         return results
-    names = results["estimator"].dropna().unique()
-    shared = results[results["estimator"].isin([name for name in names if name == REFERENCE or knows_no_model(name)])
-                     | (results["mode"] == RECURSIVE)]
+    shared = results[results["family"].isin(BLIND) | (results["mode"] == RECURSIVE)]
     owners = results[[*TOGETHER, *OWNER]].drop_duplicates()
     copies = shared.drop(columns=OWNER).merge(owners, on=TOGETHER)[list(results.columns)]
     given = pd.concat([results, copies], ignore_index=True)
@@ -47,7 +45,6 @@ def with_stand_ins(results: pd.DataFrame) -> pd.DataFrame:
     wanted = results.loc[results["mode"] == RECURSIVE, keys].drop_duplicates()
     if wanted.empty:
         return results
-    controls = [name for name in results["estimator"].unique() if knows_no_model(name)]
-    rows = results[(results["mode"] == "roar") & results["estimator"].isin(controls)]
+    rows = results[(results["mode"] == "roar") & results["family"].isin(BLIND) & (results["family"] != REFERENCE)]
     given = pd.concat([results, rows.merge(wanted, on=keys).assign(mode=RECURSIVE)], ignore_index=True)
     return given.drop_duplicates([*keys, *(name for name in WHICH if name != "fill")], ignore_index=True)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from roar.analysis.curves import CURVE_COLUMNS, PANEL, in_order, require, with_reference
-from roar.analysis.names import REFERENCE
+from roar.analysis.curves import CURVE_COLUMNS, PANEL, in_order, with_reference
+from roar.analysis.facts import ESTIMATOR_FACTS, REFERENCE, require
 from roar.errors import shown
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ def accuracy_table(curves: pd.DataFrame, spread: Spread = "interval", digits: in
     rows = with_reference(curves) if (curves["estimator"] != REFERENCE).any() else curves
     half = (rows["ci_high"] - rows["mean"]) if spread == "interval" else rows["std"]
     text = [_cell(mean, width, digits) for mean, width in zip(rows["mean"], half, strict=True)]
-    keys = [*PANEL, "estimator"]
+    keys = [*PANEL, "estimator", *ESTIMATOR_FACTS]
     wide = rows.assign(text=text).pivot(index=keys, columns="threshold", values="text").fillna("")
     wide.columns = pd.Index([f"{threshold:g} %" for threshold in wide.columns])
     counts = rows.groupby(keys)["n"].agg(["min", "max"])
     wide.insert(0, "n", [f"{low}" if low == high else f"{low}-{high}"
                          for low, high in counts.loc[wide.index].itertuples(index=False)])
-    return in_order(wide.reset_index())
+    return in_order(wide.reset_index()).drop(columns=list(ESTIMATOR_FACTS))
 
 
 def _cell(mean: float, half: float, digits: int) -> str:

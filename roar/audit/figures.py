@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from roar.analysis.curves import require
+from roar.analysis.facts import require
 from roar.analysis.figures.palette import FAMILY_COLORS, INK, PAPER, Mark, text_width
 from roar.analysis.figures.style import CONTROL_LOOKS, FILE, RC, Medium, new_figure, panel_grid
 from roar.audit.table import ALL_SOURCES, AUDIT_COLUMNS, ORDERS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from roar.analysis.names import knows_no_model
+from roar.analysis.facts import BLIND
 from roar.errors import DamagedArtifactError, FailureError
 from roar.experiment import RECURSIVE, Experiment, Mode
 from roar.metrics.deletion.frames import read_deletion_images
@@ -149,7 +149,7 @@ def _qualities(session: Session, source: str) -> pd.DataFrame:
     assert split.truth is not None  # the oracles were refused otherwise
     truth = split.truth(np.arange(len(split))).reshape(len(split), -1)
     return pd.DataFrame([
-        {"source": source, "estimator": ranking.estimator,
+        {"source": source, "estimator": ranking.estimator, "family": ranking.by.family, "base": ranking.by.base,
          "quality": float(found_share(read_ranks(session.store, f"{ranking.folder}/test"), truth).mean())}
         for ranking in rank(session)])
 
@@ -165,7 +165,7 @@ def _retrained(session: Session, metrics: Sequence[AuditedMetric]) -> list[tuple
     if len(failed):
         raise FailureError(f"The audit lacks {len(failed)} trainings, the first because: "
                            f"{failed['message'].iloc[0]} The same command tries them again.")
-    blind = rows["estimator"].map(knows_no_model)
+    blind = rows["family"].isin(BLIND)
     found = []
     for metric in metrics:
         own = rows[(rows["mode"] == metric.mode) | (blind & (rows["mode"] == "roar") & (metric.mode == RECURSIVE))]

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from roar.analysis.curves import require
-from roar.analysis.names import parts
+from roar.analysis.facts import TRUTH, require
 from roar.analysis.paired import Floats
 from roar.errors import AnalysisError
 
 SCORE_COLUMNS = ("source", "metric", "estimator", "draw", "score")
-QUALITY_COLUMNS = ("source", "estimator", "quality")
+QUALITY_COLUMNS = ("source", "estimator", "family", "base", "quality")
 AUDIT_COLUMNS = ("source", "metric", "order", "tau", "boot_low", "boot_high", "n", "draws", "estimators", "seconds")
 ORDERS = {"known": "oracles of known quality", "real": "real estimators", "all": "all estimators"}  # which are ordered
 ALL_SOURCES = "all sources"
@@ -134,11 +133,12 @@ def _resampled(scores: pd.DataFrame, quality: pd.DataFrame, seconds: Mapping[tup
         if table.isna().to_numpy().any():
             lacking = table.index[table.isna().any(axis=1)][0]
             raise AnalysisError(f"{metric} on {source} lacks scores of {lacking}; run what failed again.")
-        truth = quality[quality["source"] == source].set_index("estimator")["quality"]
+        known = quality[quality["source"] == source].set_index("estimator")
+        truth, kind = known["quality"], _kinds(known)
         random = np.random.default_rng([seed, number])
         means = _resampled_means(table.to_numpy(), resamples, random)
         for order in ORDERS:
-            chosen = [i for i, name in enumerate(table.index) if order == "all" or _kind(name) == order]
+            chosen = [i for i, name in enumerate(table.index) if order == "all" or kind[name] == order]
             if len(chosen) < 3:
                 continue
             true = truth.loc[table.index[chosen]].to_numpy(dtype=np.float64)
@@ -171,7 +171,7 @@ def _interval(draws: Floats, n: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _kind(estimator: str) -> str:
-    """``known`` for what the order is known of beforehand, ``real`` for the rest."""
-    found = parts(estimator)
-    return "known" if found.family == "truth" or found.base == "random" else "real"
+def _kinds(known: pd.DataFrame) -> dict[str, str]:
+    """By estimator: ``known`` for what the order is known of beforehand, ``real`` for the rest."""
+    return {str(name): "known" if family == TRUTH or base == "random" else "real"
+            for name, family, base in known[["family", "base"]].itertuples(name=None)}

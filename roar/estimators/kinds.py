@@ -85,6 +85,17 @@ class Estimator:
         return "base"
 
     @property
+    def control_of(self) -> str:
+        """The name of the one estimator whose control it is; empty for others."""
+        return ""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The columns of every table that say what it is."""
+        return {"estimator": self.name, "family": self.family, "base": self.base, "ensemble": self.ensemble,
+                "control_of": self.control_of}
+
+    @property
     def sees_image(self) -> bool:
         """Whether the image decides its ranking, so that the shape of its mask may tell the class."""
         return False
@@ -183,10 +194,15 @@ class Control(Estimator):
 
 @dataclass(frozen=True, eq=False)
 class Oracle(Estimator):
-    """An estimator that is told which pixels are informative, where the source knows."""
+    """An estimator that is told which pixels are informative, where the source knows; ``kind``: its name without q."""
 
     function: RankTruth = field(kw_only=True)
+    kind: str = field(default="", kw_only=True)
     shelf: ClassVar[str] = "truth"
+
+    @property
+    def base(self) -> str:
+        return self.kind or self.name
 
     @property
     def sees_image(self) -> bool:
@@ -207,6 +223,15 @@ class Surrogate(Estimator):
 
     of: Explainer = field(kw_only=True)
     function: RankSpectrum = field(kw_only=True)
+    kind: str = field(kw_only=True)
+
+    @property
+    def base(self) -> str:
+        return self.kind
+
+    @property
+    def control_of(self) -> str:
+        return self.of.name
 
     def check_source(self, source: Any, splits: Sequence[str]) -> None:
         if "train" not in source.splits:

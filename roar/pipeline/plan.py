@@ -57,6 +57,12 @@ class Model:
         regularizer = self.network.regularizer
         return self.label if regularizer == "recipe" else f"{self.label}, {regularizer}"
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The columns of every table that say which network it is."""
+        return {"model": self.label, "regularizer": self.network.regularizer, "architecture": self.network.name,
+                "model_seed": self.settings.seed}
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -84,6 +90,11 @@ class Ranking:
     def explains(self) -> bool:
         """Whether it explains its model, and so tells of the network; a surrogate tells of another ranking."""
         return self.by.explains
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The columns of every table that say whose it is; the keys tell two settings of one estimator apart."""
+        return {**self.by.facts, "ranking": self.key, "control_of_ranking": self.of.key if self.of else ""}
 
 
 def source_folder(source: Source) -> str:

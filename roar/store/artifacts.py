@@ -11,7 +11,7 @@ from typing import Any
 
 from roar.store.sealed import canonical_json, seal
 
-FORMAT = 3  # of the files in a store; an earlier one was never released
+FORMAT = 4  # of the files in a store; an earlier one was never released
 MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"  # the folder of the states of trainings that are not done
 GALLERY = "reports/gallery.npz"  # a few images as every estimator degrades them

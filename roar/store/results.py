@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from roar.errors import DamagedArtifactError, StoreError
 from roar.experiment import RECURSIVE, Mode
 from roar.store.artifacts import FORMAT, key_of
+from roar.store.facts import told_apart
 from roar.store.files import Files
 from roar.store.sealed import canonical_json, read_sealed, seal, unseal
 
@@ -31,7 +32,7 @@ FAILED = ".failed.json"
 DONE = ".json"
 _LINES = ".jsonl"
 MOST_COMPACTED = 2**28  # bytes of a compacted file: half a million results of ten classes
-_OF_THE_JOB = ("ranking", "mode", "fill", "threshold", "seed")  # columns that a job's identity may have too
+_OF_THE_JOB = ("ranking", "mode", "fill", "threshold", "seed", "variant")  # columns that a job's identity may have too
 _LONGEST = 100_000  # letters of a text
 _MOST_IMAGES = 2**40
 _MOST_CLASSES = 1_000_000
@@ -57,6 +58,14 @@ COLUMNS = {
     "job": "string",  # the key of the job
     "protocol": "string",  # the key of what all cells share: images, network, recipe, root seed
     "ranking": "string",  # the key of the ranking; empty for the reference
+    "family": "string",  # of the estimator; control, truth and surrogate are families too
+    "base": "string",  # the method that it is, or that it is an ensemble around
+    "ensemble": "string",
+    "control_of": "string",  # the estimator that it is a control of, by its name in this frame; empty for the others
+    "control_of_ranking": "string",  # the key of that estimator's ranking
+    "architecture": "string",  # of the explained network
+    "model_seed": "int64",  # of the explained network
+    "variant": "string",  # scratch, fine-tune or head-only
     "message": "string",  # why it failed, or what is to be known of a training that did not
     "class_accuracy": "object",  # of the test images of each class, a list; None if failed
 }
@@ -110,7 +119,8 @@ def _fits(value: object, kind: str) -> bool:
 
 def _is_possible(row: Mapping[str, Any]) -> bool:
     """Whether the values are in the ranges of ``COLUMNS`` and of its vocabulary."""
-    named = all(row[column] for column in ("source", "model", "retrainer", "estimator", "fill", "job"))
+    named = all(row[column] for column in ("source", "model", "architecture", "retrainer", "variant", "estimator",
+                                           "family", "base", "ensemble", "fill", "job"))
     threshold, seconds, classes = row["threshold"], row["train_seconds"], row.get("class_accuracy")
     if not (named and row["mode"] in get_args(Mode) and threshold is not None and 0 <= threshold <= 100
             and (seconds is None or seconds >= 0) and row["n_test"] < _MOST_IMAGES):
@@ -268,10 +278,7 @@ def _told_apart(frame: pd.DataFrame) -> pd.DataFrame:
 
     In mode recursive a ranking belongs to no explained model, so its key is another one with the same settings.
     """
-    once = frame["mode"] != RECURSIVE
-    for name, key, within in (("source", "protocol", ["model", "regularizer", "retrainer"]),
-                              ("estimator", "ranking", ["source", "model", "regularizer", "retrainer", once]),
-                              ("fill", "fill_code", ["source", "model", "regularizer", "retrainer"])):
-        several = (frame.groupby([*within, name], observed=True)[key].transform("nunique") > 1) & (frame[key] != "")
-        frame[name] = frame[name].where(~several, frame[name] + " (" + frame[key].str[:6] + ")")
-    return frame
+    network = ["model", "regularizer", "retrainer"]
+    frame = told_apart(frame, network, {"source": "protocol"})
+    frame = told_apart(frame.assign(once=frame["mode"] != RECURSIVE), ["source", *network, "once"])
+    return told_apart(frame, ["source", *network], {"fill": "fill_code"})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_results import SIX, synthetic_results, with_controls
+from analysis_results import SIX, synthetic_results, with_controls, with_facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from roar.analysis.beside import owner_of, separate
+from roar.analysis.beside import separate
 from roar.analysis.beyond import BEYOND_COLUMNS, EXPLAINED, LESS, beyond_controls, control_curves
 from roar.analysis.contrasts import against_controls, areas, compare, pairwise
 from roar.analysis.curves import curves
@@ -97,12 +97,19 @@ def test_every_row_is_in_one_part() -> None:
     assert set(parts.results["fill"]) == {"mean"}
 
 
-@pytest.mark.parametrize(("name", "owner"), [
-    ("random-blurred(vargrad)", "vargrad"), ("random-blurred(oracle-noisy(0.2))", "oracle-noisy(0.2)"),
-    ("random-blurred(vargrad) (0f3a91)", "vargrad"), ("random-blurred", None), ("random", None), ("vargrad", None),
-    ("random-bernoulli", None)])
-def test_whom_a_blurred_ranking_belongs_to(name: str, owner: str | None) -> None:
-    assert owner_of(name) == owner
+def test_a_blurred_ranking_belongs_to_the_estimator_that_its_column_names() -> None:
+    """Two settings of one estimator in a store: each stands beside its own control."""
+    others = RESULTS[RESULTS["estimator"] != "vargrad"]
+    settings = []
+    for key, gap in (("3f2a19", 0.05), ("aa11bb", 0.15)):
+        own = RESULTS[(RESULTS["estimator"] == "vargrad") & (RESULTS["fill"] == "mean")]
+        control = own.assign(accuracy=own["accuracy"] + gap, estimator=f"random-blurred(vargrad) (0000{key[:2]})",
+                             family="surrogate", base="random-blurred", ensemble="base", control_of=f"vargrad ({key})")
+        settings += [own.assign(estimator=f"vargrad ({key})"), control]
+    table = beyond_controls(pd.concat([others[others["control_of"] != "vargrad"], *settings]))
+    gaps = table[table["threshold"] == 50].set_index("estimator")["beyond_blurred"]
+    assert gaps["vargrad (3f2a19)"] == pytest.approx(5)
+    assert gaps["vargrad (aa11bb)"] == pytest.approx(15)
 
 
 @settings(max_examples=8, deadline=None)
@@ -146,7 +153,7 @@ def test_one_seed_and_a_missing_control_say_what_they_cannot() -> None:
     assert (table["note"] == "no seed finished beside mask-only").all()
     assert table["shape_accuracy"].isna().all()
     assert table["beyond_blurred"].notna().all()
-    named = RESULTS[RESULTS["estimator"] == "vargrad"].assign(estimator="sobel")
+    named = with_facts(RESULTS[RESULTS["estimator"] == "vargrad"].assign(estimator="sobel"))
     sobel = beyond_controls(pd.concat([RESULTS[RESULTS["estimator"] == "reference"], named]))
     assert (sobel["note"] == "").all()  # it explains no network, so there is no equally smooth ranking to lack
 

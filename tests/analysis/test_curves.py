@@ -8,10 +8,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_results import SIX, synthetic_results
+from analysis_results import SIX, facts, synthetic_results, with_facts
 
 from roar.analysis.curves import CURVE_COLUMNS, curves, panels, with_reference
-from roar.analysis.names import order, paper_name, parts
+from roar.analysis.facts import Facts, facts_of
+from roar.analysis.figures.style import look
 from roar.errors import AnalysisError
 
 
@@ -118,33 +119,57 @@ def test_panels_part_what_cannot_be_compared() -> None:
         assert set(part[part["estimator"] != "reference"]["mode"]) == {here["mode"]}
 
 
-@pytest.mark.parametrize(("name", "family", "base", "ensemble", "published"), [
-    ("gradient", "gradient", "gradient", "base", "GRAD"),
-    ("gradient-magnitude", "gradient", "gradient", "magnitude", None),
-    ("smoothgrad-squared", "gradient", "gradient", "smoothgrad-squared", "SG-SQ-GRAD"),
-    ("smoothgrad-ig", "integrated-gradients", "integrated-gradients", "smoothgrad", "SG-IG"),
-    ("smoothgrad-magnitude-gb", "guided-backprop", "guided-backprop", "smoothgrad-magnitude", None),
-    ("vargrad-gb", "guided-backprop", "guided-backprop", "vargrad", "VAR-GB"),
-    ("grad-cam", "others", "grad-cam", "base", None),
-    ("vargrad-grad-cam", "others", "grad-cam", "vargrad", None),
-    ("random", "controls", "random", "base", "Random"),
-    ("sobel (0f3a91)", "controls", "sobel", "base", "Sobel"),
-    ("vargrad-gb (0f3a91)", "guided-backprop", "guided-backprop", "vargrad", "VAR-GB"),
-    ("vargrad (own)", "others", "vargrad (own)", "base", None),
-    ("random-bernoulli", "controls", "random-bernoulli", "base", None),
-    ("oracle", "truth", "oracle", "base", None),
-    ("oracle-noisy(0.2)", "truth", "oracle-noisy(0.2)", "base", None),
+@pytest.mark.parametrize(("name", "family", "group", "base", "ensemble", "published"), [
+    ("gradient", "gradient", "gradient", "gradient", "base", "GRAD"),
+    ("gradient-magnitude", "gradient", "gradient", "gradient", "magnitude", None),
+    ("smoothgrad-squared", "gradient", "gradient", "gradient", "smoothgrad-squared", "SG-SQ-GRAD"),
+    ("smoothgrad-ig", "integrated-gradients", "integrated-gradients", "integrated-gradients", "smoothgrad", "SG-IG"),
+    ("smoothgrad-magnitude-gb", "guided-backprop", "guided-backprop", "guided-backprop", "smoothgrad-magnitude", None),
+    ("vargrad-gb", "guided-backprop", "guided-backprop", "guided-backprop", "vargrad", "VAR-GB"),
+    ("deeplift", "deeplift", "others", "deeplift", "base", None),
+    ("vargrad(deeplift)", "deeplift", "others", "deeplift", "vargrad", None),
+    ("random", "control", "controls", "random", "base", "Random"),
+    ("sobel", "control", "controls", "sobel", "base", "Sobel"),
+    ("random-bernoulli", "control", "controls", "random-bernoulli", "base", None),
+    ("random-blurred(vargrad)", "surrogate", "others", "random-blurred", "base", None),
+    ("oracle", "truth", "truth", "oracle", "base", None),
+    ("oracle-noisy(0.2)", "truth", "truth", "oracle-noisy", "base", None),
 ])
-def test_names(name: str, family: str, base: str, ensemble: str, published: str | None) -> None:
-    found = parts(name)
-    assert (found.family, found.base, found.ensemble) == (family, base, ensemble)
-    assert paper_name(name) == published
+def test_an_estimator_says_what_it_is(name: str, family: str, group: str, base: str, ensemble: str,
+                                      published: str | None) -> None:
+    found = facts(name)
+    assert (found.family, found.group, found.base, found.ensemble) == (family, group, base, ensemble)
+    assert found.paper_name == published
+    assert found.control_of == ("vargrad" if family == "surrogate" else "")
+
+
+def test_a_name_says_nothing() -> None:
+    known = {"family": "control", "base": "sobel", "ensemble": "base"}
+    assert Facts("smoothgrad-ig", **known).paper_name == "Sobel"
+    assert look(Facts("smoothgrad-ig", **known)) == look(facts("sobel"))
+    results = synthetic_results()
+    renamed = {name: f"estimator {10 - i}" for i, name in enumerate(SIX)}
+    found = curves(results.replace({"estimator": renamed}))
+    assert list(found["estimator"].unique()) == ["reference", *renamed.values()]
+
+
+def test_what_an_estimator_is_has_columns_of_its_own() -> None:
+    for name in ("family", "base", "ensemble", "control_of", "architecture", "model_seed", "variant"):
+        with pytest.raises(AnalysisError, match=f"lack the columns {name}; give"):
+            curves(synthetic_results().drop(columns=name))
+    table = curves(synthetic_results())
+    row = cell(table, "vargrad", 50.0)
+    assert (row["family"], row["base"], row["ensemble"], row["control_of"]) == ("gradient", "gradient", "vargrad", "")
+    assert (row["architecture"], row["model_seed"], row["variant"]) == ("simplecnn", 0, "scratch")
+    starts = with_reference(table).query("threshold == 0")
+    assert set(zip(starts["estimator"], starts["ensemble"], strict=True)) == {(name, facts(name).ensemble)
+                                                                             for name in SIX}
 
 
 def test_families_stay_together_and_controls_come_last() -> None:
     names = ["sobel", "vargrad-ig", "zeta", "random", "gradient", "reference", "vargrad",
              "integrated-gradients"]
-    assert sorted(names, key=order) == [
+    assert list(facts_of(with_facts(pd.DataFrame({"estimator": names})))) == [
         "reference", "gradient", "vargrad", "integrated-gradients", "vargrad-ig", "zeta", "random", "sobel"]
 
 

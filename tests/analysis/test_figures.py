@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_results import SIX, TWENTY, deletion_of, synthetic_results, with_controls
+from analysis_results import SIX, TWENTY, deletion_of, facts, synthetic_results, with_controls
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ def test_nothing_to_draw_is_an_error() -> None:
 
 
 def test_estimators_of_one_panel_look_different() -> None:
-    looks = [look(name) for name in TWENTY]
+    looks = [look(facts(name)) for name in TWENTY]
     assert len({(one.color, one.dashes, one.marker) for one in looks}) == len(TWENTY)
     assert len({(one.dashes, one.marker) for one in looks}) == len(TWENTY)  # in gray as well
 
@@ -188,7 +188,7 @@ def test_every_curve_stands_between_its_controls_and_random() -> None:
     assert [axes.get_title(loc="left") for axes in figure.axes] == 2 * [name for name in SIX if name not in
                                                                         ("random", "sobel")]
     titles = [axes.get_title(loc="right") for axes in figure.axes]
-    assert set(titles) == {"digits · simplecnn", "digits · simplecnn · fine-tune"}
+    assert set(titles) == {"digits · simplecnn", "digits · simplecnn · retrained as simplecnn (fine-tune)"}
     for axes in figure.axes:
         lines = {str(line.get_label()): np.asarray(line.get_xdata()) for line in axes.get_lines()}
         assert set(lines) == {"random", "itself", "random, as smooth", "mask alone"}

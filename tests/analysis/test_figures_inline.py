@@ -8,10 +8,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_results import SIX, TWENTY, deletion_of, synthetic_results, with_controls
+from analysis_results import SIX, TWENTY, deletion_of, facts, synthetic_results, with_controls
 
 from roar.analysis.beyond import control_curves
 from roar.analysis.curves import curves
+from roar.analysis.facts import UNTOUCHED
 from roar.analysis.figures import (
     FILE,
     PAGE,
@@ -190,13 +191,13 @@ def test_what_reaches_beyond_a_panel_is_cut() -> None:
 
 def test_a_swatch_looks_like_its_line() -> None:
     for name in ("gradient", "random", "vargrad-ig"):
-        svg = tree(swatch(name))
+        svg = tree(swatch(facts(name)))
         line = svg[0]
-        style = look(name)
+        style = look(facts(name))
         dashes = " ".join(f"{part * style.width:.1f}".removesuffix(".0") for part in style.dashes)
         assert line.get("stroke-dasharray") == (dashes or None)
         assert str(svg[1].get("class")).startswith("pt")
-    assert len(tree(swatch("reference"))) == 1
+    assert len(tree(swatch(UNTOUCHED))) == 1
 
 
 def test_an_interval_that_is_missing_is_not_drawn() -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_results import SIX, TWENTY, deletion_of, synthetic_results
+from analysis_results import SIX, TWENTY, deletion_of, facts, synthetic_results, with_facts
 from statsmodels.stats.proportion import proportion_confint
 
-from roar.analysis.names import paper_name
 from roar.analysis.paper import against_paper, findings, published
 from roar.errors import AnalysisError
 from roar.metrics.deletion.areas import deletion_areas, deletion_beside_roar, deletion_curves
@@ -24,7 +23,7 @@ def test_the_published_table_is_whole() -> None:
     assert cells["imagenet", "Random", "roar", 90.0] == 63.53
     assert cells["food101", "SG-SQ-GRAD", "roar", 90.0] == 8.34
     assert cells["birdsnap", "Random", "kar", 90.0] == 37.24  # ten percent kept
-    assert {paper_name(name) for name in TWENTY} - {None} == set(table["published_as"])
+    assert {facts(name).paper_name for name in TWENTY} - {None} == set(table["published_as"])
 
 
 def test_results_lie_beside_the_published_numbers() -> None:
@@ -36,7 +35,7 @@ def test_results_lie_beside_the_published_numbers() -> None:
 
 
 def test_the_papers_own_numbers_agree_with_themselves() -> None:
-    names = {paper_name(name): name for name in TWENTY}
+    names = {facts(name).paper_name: name for name in TWENTY}
     paper = published().query("dataset == 'imagenet' and mode == 'roar'")
     noise = np.random.default_rng(0).normal(0, 0.001, (len(paper), 5))
     results = pd.concat([synthetic_results(seeds=5, estimators=[]), *[
@@ -59,6 +58,7 @@ def test_findings_that_hold_and_that_do_not() -> None:
     assert held["verdict"].tolist() == ["holds", "holds", "holds", "holds"]
     turned = synthetic_results(std=0.001)
     turned["estimator"] = turned["estimator"].replace({"gradient": "vargrad", "vargrad": "gradient"})
+    turned = with_facts(turned)
     broken = findings(turned, deletion_areas(deletion_of({"vargrad": 0.1, "random": 0.3})))
     assert broken["verdict"].tolist() == ["does not hold", "holds", "does not hold", "not measured"]
 

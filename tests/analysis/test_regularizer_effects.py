@@ -10,7 +10,7 @@ from scipy import stats
 
 from roar.analysis.curves import curves
 from roar.analysis.paired import holm
-from roar.analysis.regularizers import Comparison, architecture, compare_regularizers, network_seed
+from roar.analysis.regularizers import Comparison, compare_regularizers
 from roar.analysis.shared import with_shared
 from roar.errors import AnalysisError
 
@@ -26,6 +26,7 @@ def results(kinds: dict[str, float], models: tuple[str, ...] = ("simplecnn",), s
         for place, model in enumerate(models):
             frame = synthetic_results(ESTIMATORS, THRESHOLDS, seeds, std, models=[model], root=10 * number + place)
             frame["regularizer"], frame["retrainer"] = kind, "simplecnn"
+            frame["architecture"], frame["model_seed"] = "simplecnn", place
             frame["protocol"], frame["job"] = f"protocol-{kind}", f"{kind}-{model}-" + frame["job"]
             frame.loc[frame["estimator"] == "vargrad", "accuracy"] -= points / 100
             parts.append(frame)
@@ -179,6 +180,9 @@ def test_protocols_share_nothing() -> None:
     pd.testing.assert_frame_equal(with_shared(frame.drop(columns="protocol")), frame.drop(columns="protocol"))
 
 
-def test_a_models_name_holds_its_seed() -> None:
-    assert (architecture("simplecnn#12"), network_seed("simplecnn#12")) == ("simplecnn", 12)
-    assert (architecture("resnet20"), network_seed("resnet20")) == ("resnet20", 0)
+def test_networks_of_one_architecture_are_known_by_columns_whatever_they_are_called() -> None:
+    plain = results({"none": 0.0, "l1(0.1)": 3.0}, ("simplecnn", "simplecnn#1"))
+    other = plain.assign(model=plain["model"].map({"simplecnn": "mine #7", "simplecnn#1": "simplecnn (head-only)"}))
+    found, wanted = compare_regularizers(other), compare_regularizers(plain)
+    assert set(found.areas["model"]) == {"simplecnn"}
+    pd.testing.assert_frame_equal(found.effects, wanted.effects)

@@ -141,3 +141,49 @@ def test_without_ray_the_remedy_is_said(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "--executor serial" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+SHOWN = {"estimator", "base", "family", "ensemble", "model", "retrainer", "control_of", "other", "other_model"}
+TAKES_APART = {"split", "rsplit", "partition", "rpartition", "startswith", "endswith", "removeprefix", "removesuffix",
+               "extract", "match", "fullmatch", "search", "findall", "sub"}
+
+
+def called(node: ast.expr) -> str:
+    """What an expression is called: a variable, an attribute or a column, also as ``str(...)`` or ``....str``."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return called(node.value) if node.attr == "str" else node.attr
+    if isinstance(node, ast.Subscript):
+        return str(node.slice.value) if isinstance(node.slice, ast.Constant) else called(node.value)
+    if isinstance(node, ast.Call) and node.args and called(node.func) == "str":
+        return called(node.args[0])
+    return ""
+
+
+def names_taken_apart(code: str) -> list[int]:
+    """The lines where what is shown of an estimator or a network is taken apart; what it is has columns of its own."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in TAKES_APART:
+            found += [node.lineno] * any(called(one) in SHOWN for one in (node.func.value, *node.args))
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice) and called(node.value) in SHOWN:
+            found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize("folder", ["analysis", "audit", "metrics", "report"])
+def test_no_name_is_taken_apart(folder: str) -> None:
+    found = {path.relative_to(PACKAGE).as_posix(): lines for path in sorted((PACKAGE / folder).rglob("*.py"))
+             if (lines := names_taken_apart(path.read_text(encoding="utf-8")))}
+    assert found == {}
+
+
+@pytest.mark.parametrize("line", [
+    'base = estimator.removesuffix("-magnitude")', 'estimator.partition("(")[0] in ORACLES',
+    'seed = model.partition("#")[2]', '_KEY.sub("", estimator)', 're.fullmatch(pattern, str(here["retrainer"]))',
+    'frame["estimator"].str.extract(pattern)', 'str(row["estimator"]).startswith("vargrad")', "estimator[len(ensemble):]",
+    'p.base.partition("(")[0]',
+])
+def test_a_name_that_is_taken_apart_is_noticed(line: str) -> None:
+    assert names_taken_apart(line) == [1]

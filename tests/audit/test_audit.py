@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from analysis_results import with_facts
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -28,8 +29,8 @@ SMALL_INTEGERS = st.integers(-3, 3).map(float)
 
 
 def qualities(*sources: str) -> pd.DataFrame:
-    return pd.DataFrame([{"source": source, "estimator": name, "quality": quality}
-                         for source in sources for name, quality in QUALITY.items()])
+    return with_facts(pd.DataFrame([{"source": source, "estimator": name, "quality": quality}
+                                    for source in sources for name, quality in QUALITY.items()]))
 
 
 def made_scores(metric: str, slope: float, noise: float, *sources: str, n: int = 5, seed: int = 0) -> pd.DataFrame:

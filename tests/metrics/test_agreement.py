@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from analysis_results import synthetic_results
+from analysis_results import synthetic_results, with_facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -251,7 +251,7 @@ def pairs_of(names: list[str], rho: np.ndarray, tied: float = 0.0) -> pd.DataFra
              "std": 0.1, "n": 40, "ci_low": rho[i, j] - 0.02, "ci_high": rho[i, j] + 0.02, "by_chance": 0.0,
              "tied_share": tied, "other_tied_share": tied, "folder": "f"}
             for i, a in enumerate(names) for j, b in enumerate(names) if i < j]
-    return pd.DataFrame(rows)
+    return with_facts(with_facts(pd.DataFrame(rows)), "other", "other_")
 
 
 def test_those_that_agree_lie_side_by_side() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from analysis_results import with_facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -31,8 +32,8 @@ def images_of(estimator: str, mode: str = "roar", count: int = 30, thresholds: t
     rng = np.random.default_rng([root, len(estimator)])
     rows = [{"index": i, "mode": mode, "threshold": t, "correct": bool(rng.random() > t / 100),
              "probability": float(rng.random())} for t in thresholds for i in range(count)]
-    return pd.DataFrame(rows).assign(source="digits", model="simplecnn", regularizer="recipe", estimator=estimator,
-                                     fill=fill)
+    return with_facts(pd.DataFrame(rows).assign(source="digits", model="simplecnn", regularizer="recipe",
+                                                estimator=estimator, fill=fill))
 
 
 def area_of(frame: pd.DataFrame, image: int, column: str) -> float:

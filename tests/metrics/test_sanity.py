@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from analysis_results import synthetic_results
+from analysis_results import synthetic_results, with_facts
 from ranked import rank_images
 from safetensors.torch import load
 from scipy import stats
@@ -324,7 +324,7 @@ def checks(means: dict[str, float], kind: str = "cascading", half: float = 0.05,
                              "threshold": threshold, "mean": mean, "std": 0.1, "n": 30, "ci_low": mean - half,
                              "ci_high": mean + half, "by_chance": 0.0, "tied_share": 0.0,
                              "train_accuracy": 0.9 if kind == "labels" else np.nan, "folder": "f"})
-    return pd.DataFrame(rows)
+    return with_facts(pd.DataFrame(rows))
 
 
 def test_the_verdict_is_of_the_last_step_and_of_its_interval() -> None:

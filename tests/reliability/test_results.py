@@ -31,6 +31,8 @@ MANY = 10_000
 ROW = {"source": "digits", "model": "simplecnn", "regularizer": "none", "retrainer": "simplecnn", "estimator": "sobel",
        "mode": "roar", "fill": "mean", "threshold": 50.0, "seed": 0, "status": "ok", "accuracy": 0.5, "n_test": 10,
        "epochs": 1, "train_seconds": 1.0, "device": "cpu", "protocol": "p1", "ranking": "r1", "message": "",
+       "family": "control", "base": "sobel", "ensemble": "base", "control_of": "", "control_of_ranking": "",
+       "architecture": "simplecnn", "model_seed": 0, "variant": "scratch",
        "class_accuracy": [0.5] * 10}
 
 

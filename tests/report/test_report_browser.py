@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_results import SIX, TWENTY, deletion_of, synthetic_results
+from analysis_results import SIX, TWENTY, deletion_of, synthetic_results, with_facts
 
 from roar.analysis.gallery import Gallery, GalleryRow
 from roar.report.page import report_page
@@ -44,12 +44,12 @@ def browser() -> Iterator[Any]:
 
 def sanity_of(estimators: Sequence[str]) -> pd.DataFrame:
     """Sanity checks of three steps, in which every estimator notices that the network is another."""
-    return pd.DataFrame([
+    return with_facts(pd.DataFrame([
         {"source": "digits", "model": "simplecnn", "regularizer": "recipe", "estimator": name, "kind": "cascading",
          "step": step, "steps": 3, "layers": f"layer{step}", "measure": "spearman", "threshold": np.nan, "mean": mean,
          "std": 0.1, "n": 30, "ci_low": mean - 0.05, "ci_high": mean + 0.05, "by_chance": 0.0, "tied_share": 0.0,
          "train_accuracy": np.nan} for i, name in enumerate(estimators) for step in (1, 2, 3)
-        for mean in [1 - step * (0.3 + 0.002 * i)]])
+        for mean in [1 - step * (0.3 + 0.002 * i)]]))
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,8 @@ ROW: dict[str, Any] = {
     "estimator": "gradient", "mode": "roar", "fill": "mean",
     "threshold": 50.0, "seed": 0, "status": "ok", "accuracy": 0.5, "n_test": 360,
     "epochs": 20, "train_seconds": 1.5, "device": "cpu", "protocol": "p", "ranking": "r", "message": "",
-    "class_accuracy": [0.5, 0.5],
+    "family": "gradient", "base": "gradient", "ensemble": "base", "control_of": "", "control_of_ranking": "",
+    "architecture": "simplecnn", "model_seed": 0, "variant": "scratch", "class_accuracy": [0.5, 0.5],
 }
 FOLDERS = ("models", "rankings", "degraded", "metrics", "results", "results/compacted", "plans", "plans/copies",
            "statistics", "checkpoints", "claims", "reports")

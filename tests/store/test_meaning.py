@@ -20,7 +20,7 @@ from roar.analysis.gallery import Gallery, GalleryRow
 from roar.errors import DamagedArtifactError
 from roar.jobs.stage import Desk
 from roar.report.gallery import keep_gallery, read_gallery
-from roar.store.artifacts import GALLERY, artifact_files, key_of
+from roar.store.artifacts import FORMAT, GALLERY, artifact_files, key_of
 from roar.store.compaction import write_compacted
 from roar.store.integrity import damages, unknown
 from roar.store.merge import merge
@@ -161,12 +161,14 @@ IMPOSSIBLE: list[dict[str, Any]] = [
     {"class_accuracy": [2.0]}, {"class_accuracy": "abc"}, {"class_accuracy": []}, {"class_accuracy": {"a": 1}},
     {"class_accuracy": [[0.5]]}, {"message": "x" * 200_000}, {"device": None},
     {"status": "failed", "accuracy": 0.5},
+    {"family": ""}, {"base": None}, {"ensemble": ""}, {"architecture": ""}, {"model_seed": -1}, {"variant": ""},
+    {"control_of": None},
 ]
 
 
 def body_of(row: dict[str, Any], identity: dict[str, Any]) -> bytes:
     """A result with a seal that fits, as a stranger writes it: JSON takes NaN from Python."""
-    text = json.dumps({"format": 3, "row": row, "identity": identity})
+    text = json.dumps({"format": FORMAT, "row": row, "identity": identity})
     import hashlib
 
     rest = text.encode()[1:]
@@ -201,7 +203,7 @@ def test_a_row_that_is_not_its_jobs_is_no_result(store: Store) -> None:
     store.files.write(*result_file(key, good, identity))
     assert len(read_results(store.files)) == 1
     for column, value in (("threshold", 40.0), ("seed", 4), ("mode", "roar")):
-        store.files.write(f"results/{key}.json", seal({"format": 3, "row": {**good, column: value},
+        store.files.write(f"results/{key}.json", seal({"format": FORMAT, "row": {**good, column: value},
                                                        "identity": identity}))
         with pytest.raises(DamagedArtifactError):
             read_results(store.files)

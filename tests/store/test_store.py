@@ -118,6 +118,31 @@ def test_results_are_one_frame_with_the_promised_columns(store: Store) -> None:
     assert curve["mean"].iloc[0] == pytest.approx(0.625)
 
 
+def test_two_settings_of_one_estimator_and_of_its_control_are_told_apart(store: Store) -> None:
+    """``control_of`` is the name of the one setting that the control belongs to; the facts stay as they are."""
+    ranked = {"family": "gradient", "base": "gradient", "ensemble": "vargrad", "control_of": "",
+              "control_of_ranking": "", "estimator": "vargrad"}
+    control = {"family": "surrogate", "base": "random-blurred", "ensemble": "base", "control_of": "vargrad",
+               "estimator": "random-blurred(vargrad)"}
+    for key, other in (("3f2a19000000", "111111000000"), ("aa11bb000000", "222222000000")):
+        put(store, f"ranked {key}", **ranked, ranking=key)
+        put(store, f"control {key}", **control, ranking=other, control_of_ranking=key)
+    frame = Results(store).results().set_index("estimator")
+    assert frame["control_of"].to_dict() == {
+        "vargrad (3f2a19)": "", "vargrad (aa11bb)": "",
+        "random-blurred(vargrad) (111111)": "vargrad (3f2a19)", "random-blurred(vargrad) (222222)": "vargrad (aa11bb)"}
+    assert frame["ensemble"].tolist().count("vargrad") == 2
+    assert set(frame["base"]) == {"gradient", "random-blurred"}
+
+
+def test_a_control_names_one_of_two_settings_where_the_other_has_rows_alone(store: Store) -> None:
+    put(store, "ranked", estimator="vargrad", ranking="3f2a19000000")
+    put(store, "control", estimator="random-blurred(vargrad)", ranking="1", control_of="vargrad",
+        control_of_ranking="aa11bb000000")
+    frame = Results(store).results().set_index("estimator")
+    assert frame["control_of"].to_dict() == {"vargrad (3f2a19)": "", "random-blurred(vargrad)": "vargrad (aa11bb)"}
+
+
 def test_an_empty_store_has_an_empty_frame(store: Store) -> None:
     assert Results(store).results().empty
     assert list(Results(store).results().columns) == list(COLUMNS)

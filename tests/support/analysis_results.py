@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from roar.analysis.facts import Facts
+
 THRESHOLDS = (0.0, 10.0, 30.0, 50.0, 70.0, 90.0)
 SIX = ("gradient", "smoothgrad", "smoothgrad-squared", "vargrad", "random", "sobel")
 ENSEMBLES = ("smoothgrad", "smoothgrad-magnitude", "smoothgrad-squared", "vargrad")
@@ -20,6 +22,32 @@ STRENGTH = {  # accuracy lost at t = 90
     "smoothgrad-squared": 0.42, "vargrad": 0.45, "random": 0.10, "sobel": 0.06}
 
 
+def facts_named(estimator: str) -> dict[str, str]:
+    """The columns that say what an estimator is; one that roar does not have is a base of a family of its own."""
+    from roar.errors import RoarError
+    from roar.estimators import ESTIMATORS
+
+    if estimator == "reference":
+        return {"family": "reference", "base": "reference", "ensemble": "base", "control_of": ""}
+    try:
+        known = ESTIMATORS.find(estimator).facts
+    except RoarError:
+        known = {"family": estimator, "base": estimator, "ensemble": "base", "control_of": ""}
+    return {name: value for name, value in known.items() if name != "estimator"}
+
+
+def facts(estimator: str) -> Facts:
+    """What is known of an estimator of roar's."""
+    return Facts(estimator, **facts_named(estimator))
+
+
+def with_facts(frame: pd.DataFrame, column: str = "estimator", prefix: str = "") -> pd.DataFrame:
+    """A frame with the columns that say what its estimators are, in the place of those that it has."""
+    known = {name: facts_named(name) for name in frame[column].unique()}
+    return frame.assign(**{f"{prefix}{key}": [known[name][key] for name in frame[column]]
+                           for key in ("family", "base", "ensemble", "control_of")})
+
+
 def synthetic_results(estimators: Sequence[str] = SIX, thresholds: Sequence[float] = THRESHOLDS,
                       seeds: int = 5, std: float = 0.004, source: str = "digits",
                       models: Iterable[str] = ("simplecnn",), mode: str = "roar",
@@ -29,23 +57,22 @@ def synthetic_results(estimators: Sequence[str] = SIX, thresholds: Sequence[floa
 
     ``failed`` lists (estimator, threshold, seed); ``classes`` > 0 adds the column ``class_accuracy``.
     """
-    from roar.analysis.names import parts
-
     rng = np.random.default_rng(root)
     rows = []
     for model in models:
         shift = rng.normal(0, std, seeds)
         cells = [("reference", 0.0)] + [(e, t) for e in estimators for t in thresholds if t > 0]
         for estimator, threshold in cells:
-            p = parts(estimator)
-            strength = STRENGTH.get(estimator if p.is_control else p.ensemble, 0.2)
-            strength *= {"integrated-gradients": 0.9, "guided-backprop": 1.1}.get(p.family, 1.0)
+            known = facts_named(estimator)
+            strength = STRENGTH.get(estimator if known["family"] == "control" else known["ensemble"], 0.2)
+            strength *= {"integrated-gradients": 0.9, "guided-backprop": 1.1}.get(known["family"], 1.0)
             for seed in range(seeds):
                 ok = (estimator, threshold, seed) not in failed
                 accuracy = 0.93 - strength * (threshold / 90) ** 1.3 + shift[seed] + rng.normal(0, std)
                 row = {
                     "source": source, "model": model, "regularizer": "recipe", "retrainer": model,
-                    "estimator": estimator, "mode": "roar" if estimator == "reference" else mode,
+                    "estimator": estimator, **known, "architecture": model, "model_seed": 0, "variant": "scratch",
+                    "mode": "roar" if estimator == "reference" else mode,
                     "fill": "mean", "threshold": threshold, "seed": seed, "status": "ok" if ok else "failed",
                     "accuracy": float(np.clip(accuracy, 0, 1)) if ok else np.nan, "n_test": 400, "epochs": 20,
                     "train_seconds": 2.5 if ok else np.nan, "device": "cpu",
@@ -69,7 +96,8 @@ def with_controls(results: pd.DataFrame, blurred: float = 0.05, shape: float = 0
     judged = results[~results["estimator"].isin(["random", "sobel"]) & (results["threshold"] > 0)]
     t = judged["threshold"] / 90
     noise = rng.normal(0, std, (2, len(judged)))
-    smooth = judged.assign(estimator="random-blurred(" + judged["estimator"] + ")",
+    smooth = judged.assign(estimator="random-blurred(" + judged["estimator"] + ")", family="surrogate",
+                           base="random-blurred", ensemble="base", control_of=judged["estimator"],
                            accuracy=(judged["accuracy"] + blurred * t + noise[0]).clip(0, 1))
     masks = judged.assign(fill="mask-only", accuracy=(0.1 + shape * (1 - t) + noise[1]).clip(0, 1))
     masks = masks.assign(accuracy=masks["accuracy"].where(judged["status"] == "ok"))
@@ -82,10 +110,13 @@ def deletion_of(strength: dict[str, float], mode: str = "roar", n_test: int = 10
     cells = [("reference", 0.0, 0.93)] + [(name, t, 0.93 - lost * t / 90) for name, lost in strength.items()
                                          for t in (10.0, 30.0, 50.0, 70.0, 90.0)]
     return pd.DataFrame([{"source": "digits", "model": "simplecnn", "regularizer": "recipe", "estimator": name,
-                          "mode": mode, "fill": "mean", "threshold": t, "accuracy": accuracy, "n_test": n_test}
+                          **facts_named(name), "architecture": "simplecnn", "model_seed": 0, "mode": mode,
+                          "fill": "mean", "threshold": t, "accuracy": accuracy, "n_test": n_test}
                          for name, t, accuracy in cells])
 
 
 ROW = {"source": "digits", "model": "simplecnn", "regularizer": "none", "retrainer": "simplecnn", "estimator": "sobel",
        "mode": "roar", "fill": "mean", "threshold": 50.0, "seed": 0, "status": "ok", "accuracy": 0.5, "n_test": 10,
-       "epochs": 1, "train_seconds": 1.0, "device": "cpu", "job": "k", "protocol": "p1", "ranking": "r1", "message": ""}
+       "epochs": 1, "train_seconds": 1.0, "device": "cpu", "job": "k", "protocol": "p1", "ranking": "r1",
+       "family": "control", "base": "sobel", "ensemble": "base", "control_of": "", "control_of_ranking": "",
+       "architecture": "simplecnn", "model_seed": 0, "variant": "scratch", "message": ""}

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from roar.analysis.curves import CURVE_COLUMNS, panel_title, panels, require
+from roar.analysis.curves import CURVE_COLUMNS, panel_title, panels
+from roar.analysis.facts import REFERENCE, Facts, facts_of, require
 from roar.analysis.figures.palette import Mark, text_width
 from roar.analysis.figures.style import (
     FILE,
@@ -23,7 +24,6 @@ from roar.analysis.figures.style import (
     panel_grid,
     spread,
 )
-from roar.analysis.names import REFERENCE, order
 from roar.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -101,35 +101,36 @@ def draw_curves(axes: Axes, part: pd.DataFrame, mode: str = "roar", over: str = 
                               linewidth=0, zorder=2, gid=Mark(REFERENCE))
         axes.plot(across, [100 * cell["mean"]] * 2, color=REFERENCE_COLOR, linewidth=1,
                   linestyle=(0, REFERENCE_DASHES), label=UNTOUCHED, zorder=2, gid=mark)
-    for estimator, rows in _lines(part).items():
+    for facts, rows in _lines(part):
+        estimator = facts.name
         thresholds, mean, low, high = (np.array([row[name] for row in rows], dtype=np.float64)
                                        for name in ("threshold", "mean", "ci_low", "ci_high"))
         mark = Mark(estimator, [f"{estimator}, {row['threshold']:g} % replaced: {measured(row, over)}"
                                 for row in rows] if detail else ())
         if detail:
-            draw_band(axes, thresholds, 100 * low, 100 * high, estimator)
+            draw_band(axes, thresholds, 100 * low, 100 * high, facts)
         thin = {} if detail else {"marker": "", "linewidth": 1.0}
-        axes.plot(thresholds, 100 * mean, label=estimator, gid=mark, zorder=2, **look(estimator).line() | thin)
+        axes.plot(thresholds, 100 * mean, label=estimator, gid=mark, zorder=2, **look(facts).line() | thin)
     draw_thresholds(axes, part["threshold"], mode, detail)
     if not detail:
         axes.locator_params(axis="y", nbins=3)
         axes.tick_params(labelsize=8, pad=2)
 
 
-def _lines(part: pd.DataFrame) -> dict[str, list[dict[Hashable, Any]]]:
-    """The rows of each estimator of a panel by threshold, the reference first."""
+def _lines(part: pd.DataFrame) -> list[tuple[Facts, list[dict[Hashable, Any]]]]:
+    """The estimators of a panel, each with its rows by threshold, the reference first."""
     lines: dict[str, list[dict[Hashable, Any]]] = {}
     for row in part.sort_values("threshold", kind="stable").to_dict("records"):
         lines.setdefault(row["estimator"], []).append(row)
     reference = lines.pop(REFERENCE, [])
-    return {name: [*reference, *lines[name]] for name in sorted(lines, key=order)}
+    return [(facts, [*reference, *lines[name]]) for name, facts in facts_of(part).items() if name in lines]
 
 
-def draw_band(axes: Axes, across: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, estimator: str) -> None:
+def draw_band(axes: Axes, across: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, estimator: Facts) -> None:
     """An interval around an estimator's line, in as many pieces as there are runs of points with one."""
     if np.isfinite(np.asarray(low, dtype=np.float64)).any():
         axes.fill_between(across, low, high, color=look(estimator).color, alpha=0.14, linewidth=0, zorder=2,
-                          gid=Mark(estimator))
+                          gid=Mark(estimator.name))
 
 
 def draw_thresholds(axes: Axes, thresholds: pd.Series, mode: str, detail: bool = True) -> None:

@@ -9,11 +9,11 @@ import pandas as pd
 
 from roar.analysis.beside import BLURRED, MASK_ONLY
 from roar.analysis.beyond import CONTROL_CURVE_COLUMNS
-from roar.analysis.curves import CURVE, CURVE_COLUMNS, PANEL, panel_title, require, with_reference
+from roar.analysis.curves import CURVE, CURVE_COLUMNS, PANEL, panel_title, with_reference
+from roar.analysis.facts import CONTROL, REFERENCE, Facts, require
 from roar.analysis.figures.accuracy import draw_band, draw_thresholds, label_ends, label_room, measured
 from roar.analysis.figures.palette import SOFT, Mark
 from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
-from roar.analysis.names import REFERENCE
 from roar.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAMES = {BLURRED: "random, as smooth", MASK_ONLY: "mask alone"}
+RANDOM = Facts("random", CONTROL, "random", "base")
 _DASHES = {BLURRED: (5.0, 2.0), MASK_ONLY: (1.0, 1.4)}
 
 
@@ -64,7 +65,7 @@ def curves_beside_controls(curves: pd.DataFrame, controls: pd.DataFrame, medium:
             _draw(axes, own, beside, random)
             draw_thresholds(axes, pd.concat([own["threshold"], beside["threshold"]]), here["mode"], medium.detail)
             if medium.titles:
-                axes.set_title(here["estimator"], loc="left", color=look(here["estimator"]).color)
+                axes.set_title(here["estimator"], loc="left", color=look(Facts.of(beside.iloc[0].to_dict())).color)
                 if several:
                     axes.set_title(panel_title(here), loc="right", fontsize=7, color=SOFT)
             if i % columns:
@@ -96,16 +97,16 @@ def multiples(curves: pd.DataFrame, controls: pd.DataFrame) -> list[Multiple]:
 
 def _draw(axes: Axes, own: pd.DataFrame, beside: pd.DataFrame, random: pd.DataFrame) -> None:
     """One estimator: the random control in gray, its own curve full, its controls thin in the same color."""
-    name = str(beside["estimator"].iloc[0])
-    style = look(name)
-    plain = {"color": look("random").color, "linewidth": 1.0}
+    facts = Facts.of(beside.iloc[0].to_dict())
+    style = look(facts)
+    plain = {"color": look(RANDOM).color, "linewidth": 1.0}
     whole = {**style.line(), "linewidth": 2.0, "linestyle": "-"}
-    for words, estimator, line, drawn in (
-            ("random", "random", random, plain), ("itself", name, own, whole),
-            *((NAMES[str(control)], name, line, {"color": style.color, "linewidth": 1.3, "linestyle": (
+    for words, shown, line, drawn in (
+            ("random", RANDOM, random, plain), ("itself", facts, own, whole),
+            *((NAMES[str(control)], facts, line, {"color": style.color, "linewidth": 1.3, "linestyle": (
                 0, _DASHES[str(control)])}) for control, line in beside.groupby("control", sort=False))):
         if len(line):
-            draw_band(axes, line["threshold"], 100 * line["ci_low"], 100 * line["ci_high"], estimator)
+            draw_band(axes, line["threshold"], 100 * line["ci_low"], 100 * line["ci_high"], shown)
             said = "; ".join(f"{row['threshold']:g} %: {measured(row, 'seeds')}" for row in line.to_dict("records"))
             axes.plot(line["threshold"], 100 * line["mean"], label=words, zorder=2, **drawn,
-                      gid=Mark(estimator, [f"{words}, {said}"]))
+                      gid=Mark(shown.name, [f"{words}, {said}"]))

@@ -13,8 +13,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.path import Path
 
+from roar.analysis.facts import REFERENCE
 from roar.analysis.figures.palette import INK, PAPER, SOFT, THEME, Mark, text_size
-from roar.analysis.names import REFERENCE
 from roar.analysis.paired import Floats
 
 if TYPE_CHECKING:

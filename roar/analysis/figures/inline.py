@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from roar.analysis.facts import REFERENCE, Facts
 from roar.analysis.figures.palette import Mark
 from roar.analysis.figures.style import (
     FILE,
@@ -27,7 +28,6 @@ from roar.analysis.figures.style import (
     look,
     new_figure,
 )
-from roar.analysis.names import REFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,12 +60,12 @@ def inline(figure: Figure, label: str, kind: str = "") -> Markup:
 
 
 @lru_cache(maxsize=256)
-def swatch(estimator: str) -> Markup:
+def swatch(estimator: Facts) -> Markup:
     """A short piece of an estimator's line, for legends."""
     from matplotlib.lines import Line2D
 
     figure = new_figure(34 / POINTS, 12 / POINTS, "none")
-    if estimator == REFERENCE:
+    if estimator.family == REFERENCE:
         style: dict[str, Any] = {"color": REFERENCE_COLOR, "linewidth": 1, "linestyle": (0, REFERENCE_DASHES)}
     else:
         style = {**look(estimator).line(), "markevery": [1], "markersize": 6}

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from roar.analysis.curves import CURVE_COLUMNS, panel_title, panels, require, with_reference
+from roar.analysis.curves import CURVE_COLUMNS, panel_title, panels, with_reference
+from roar.analysis.facts import facts_of, require
 from roar.analysis.figures.palette import PAPER, RULE, Mark
 from roar.analysis.figures.style import RC, new_figure
-from roar.analysis.names import order
 from roar.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def best_first(part: pd.DataFrame, mode: str) -> pd.DataFrame:
     """One panel's means in percent: estimators down, best first, thresholds across."""
     wide = 100 * part.pivot(index="estimator", columns="threshold", values="mean")
     means = wide.dropna(axis=1).mean(axis=1) * (-1 if mode == "kar" else 1)
-    return wide.loc[sorted(wide.index, key=lambda name: (means[name], order(name)))]
+    return wide.loc[sorted(facts_of(part), key=lambda name: means[name])]
 
 
 def draw_cells(axes: Axes, values: np.ndarray, words: np.ndarray, cmap: str, limits: tuple[float, float],

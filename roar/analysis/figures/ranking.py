@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from roar.analysis.curves import PANEL, panel_title
+from roar.analysis.facts import Facts
 from roar.analysis.figures.palette import INK, SOFT, Mark, text_width
 from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
 from roar.analysis.leaderboard import BOARD_CONTROLS, with_remarks
@@ -75,7 +76,7 @@ def leaderboard_intervals(board: pd.DataFrame, medium: Medium = FILE) -> Figure:
 
 def _draw_intervals(axes: Axes, part: pd.DataFrame, control: str) -> None:
     for y, row in enumerate(part.to_dict("records")):
-        style, name = look(row["estimator"]), row["estimator"]
+        style, name = look(Facts.of(row)), row["estimator"]
         value, low, high, boot_low, boot_high = (
             row[f"{control}_{of}"] for of in ("advantage", "ci_low", "ci_high", "boot_low", "boot_high"))
         if pd.isna(value):
@@ -140,12 +141,12 @@ def critical_difference_diagram(test: CriticalDifference, medium: Medium = FILE)
             y = top + bar * (i + 1)
             axes.plot([place[first] - 0.03, place[last] + 0.03], [y, y], color=INK, linewidth=3.0,
                       solid_capstyle="round")
-        for i, name in enumerate(test.estimators):
+        for i, facts in enumerate(test.facts):
             on_left = i < half
             depth = i if on_left else k - 1 - i
             y = top + bars + ROW * depth + 0.12
             edge = left - 0.12 if on_left else right + 0.12
-            color, mark = look(name).color, Mark(name)
+            name, color, mark = facts.name, look(facts).color, Mark(facts.name)
             axes.plot([place[i], place[i], edge], [top, y, y], color=color, linewidth=0.9, gid=mark)
             axes.text(edge - 0.05 if on_left else edge + 0.05, y, f"{name}  {test.mean_ranks[i]:.1f}" if on_left
                       else f"{test.mean_ranks[i]:.1f}  {name}", ha="right" if on_left else "left", va="center_baseline",

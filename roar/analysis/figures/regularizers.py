@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from roar.analysis.curves import PANEL, panel_title, require
+from roar.analysis.curves import PANEL, panel_title
+from roar.analysis.facts import CONTROL, ESTIMATOR_FACTS, facts_of, require
 from roar.analysis.figures.palette import FAMILY_COLORS, INK, PAPER
 from roar.analysis.figures.style import CONTROL_LOOKS, RC, look, new_figure
-from roar.analysis.names import order, parts
 from roar.errors import AnalysisError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = (*PANEL, "estimator", "control", "area", "ci_low", "ci_high")
+COLUMNS = (*PANEL, "estimator", "control", "area", "ci_low", "ci_high", *ESTIMATOR_FACTS)
 _SHIFT = {"random": -0.14, "sobel": 0.14}  # of a control's points from the regularizer's place
 
 
@@ -32,22 +32,22 @@ def regularizer_areas(areas: pd.DataFrame) -> Figure:
     import matplotlib as mpl
 
     require(areas, COLUMNS, "areas")
-    shown = areas[~areas["estimator"].map(lambda name: parts(name).is_control)]
+    shown = areas[areas["family"] != CONTROL]
     if shown.empty:
         raise AnalysisError("There is no estimator besides the controls to draw; rank some with --estimator.")
     setting = [name for name in PANEL if name != "regularizer"]
     groups = [part for _, part in shown.groupby(setting, sort=False, dropna=False)]
-    estimators = sorted(shown["estimator"].unique(), key=order)
+    estimators = facts_of(shown)
     kinds = max(part["regularizer"].nunique() for part in groups)
     with mpl.rc_context(RC):
         figure = new_figure(1.6 + max(2.3, 0.62 * kinds) * len(estimators), 0.7 + 3.1 * len(groups))
         for i, part in enumerate(groups):
             first = None
-            for j, estimator in enumerate(estimators):
+            for j, (estimator, facts) in enumerate(estimators.items()):
                 axes = figure.add_subplot(len(groups), len(estimators), i * len(estimators) + j + 1, sharey=first)
                 first = first or axes
                 _panel(axes, part[part["estimator"] == estimator], list(dict.fromkeys(part["regularizer"])))
-                axes.set_title(estimator, loc="left", color=look(estimator).color)
+                axes.set_title(estimator, loc="left", color=look(facts).color)
                 axes.tick_params(labelleft=j == 0)
                 if j == 0:
                     here = {name: str(part[name].iloc[0]) for name in setting}

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from roar.analysis.facts import Facts
 from roar.analysis.figures.palette import CONTROL_COLORS, FAMILY_COLORS, GRID, INK, PAPER, SOFT
-from roar.analysis.names import Parts, parts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,13 +86,13 @@ class Look:
                 "markeredgewidth": 1.2 if strokes or hollow else 0.5}
 
 
-def look(estimator: str) -> Look:
+def look(estimator: Facts) -> Look:
     """How an estimator is drawn."""
-    p: Parts = parts(estimator)
-    if p.is_control:
-        return Look(*CONTROL_LOOKS[p.base], 1.7)
-    dashes = ORACLE_DASHES[p.base.partition("(")[0]] if p.family == "truth" else DASHES[p.ensemble]
-    return Look(FAMILY_COLORS[p.family], FAMILY_MARKERS[p.family], dashes, 1.5)
+    group = estimator.group
+    if estimator.is_control:
+        return Look(*CONTROL_LOOKS[estimator.base], 1.7)
+    dashes = ORACLE_DASHES[estimator.base] if group == "truth" else DASHES[estimator.ensemble]
+    return Look(FAMILY_COLORS[group], FAMILY_MARKERS[group], dashes, 1.5)
 
 
 def new_figure(width: float, height: float, layout: Literal["constrained", "none"] = "constrained") -> Figure:

@@ -62,11 +62,12 @@ def _environment(package: str) -> Environment:
     import pandas as pd
     from jinja2 import ChoiceLoader, Environment, PackageLoader
 
+    from roar.analysis.facts import UNTOUCHED, Facts
     from roar.analysis.figures.inline import swatch
     from roar.analysis.tables import signed
 
     environment = Environment(loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader(__name__, ".")]),
                               autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.globals.update(signed=signed, swatch=swatch, isna=pd.isna)
+    environment.globals.update(signed=signed, swatch=swatch, facts=Facts.of, isna=pd.isna, UNTOUCHED=UNTOUCHED)
     environment.filters["true_minus"] = lambda text: re.sub(r"(?<!\w)-(?=\d)", "−", text)
     return environment

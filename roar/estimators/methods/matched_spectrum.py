@@ -45,7 +45,7 @@ def surrogate_of(estimator: Estimator) -> Surrogate:
                          f"write {BLURRED}(vargrad).")
     return Surrogate(f"{BLURRED}({estimator.name})", SURROGATE, THEILER,
                      f"a random ranking as smooth as that of {estimator.name}", of=estimator,
-                     function=surrogate_ranks, spelling=f"{BLURRED}({estimator.spelling})")
+                     function=surrogate_ranks, kind=BLURRED, spelling=f"{BLURRED}({estimator.spelling})")
 
 
 def mean_periodogram(blocks: Iterable[np.ndarray], planes: int, height: int, width: int) -> np.ndarray:

@@ -55,7 +55,7 @@ def oracle_noisy(text: str) -> Oracle:
 
     name = f"{NOISY}({repr(share + 0.0).removesuffix('.0')})"  # 0.0 is added so that -0 is 0
     words = f"the oracle with a share {share:g} of the informative pixels wrong"
-    return Oracle(name, TRUTH, ROAR, words, function=rank)
+    return Oracle(name, TRUTH, ROAR, words, function=rank, kind=NOISY)
 
 
 def erring(truth: np.ndarray, indices: np.ndarray, root_seed: int, split: str, share: float) -> np.ndarray:

@@ -13,7 +13,9 @@ METRIC = Metric(
     measure="roar.metrics.agreement.tasks:agreement",
     tables=(Table("ranking-agreement", "roar.metrics.agreement.frames:read_ranking_agreement",
                   "a pair of rankings, a measure and a threshold, averaged over the test images", {
-                      "other_tied_share": "`tied_share` of the other ranking"}),),
+                      "other_tied_share": "`tied_share` of the other ranking",
+                      **{f"other_{name}": f"`{name}` of the other ranking" for name in (
+                          "family", "base", "ensemble", "control_of", "architecture", "model_seed")}}),),
     summary="roar.metrics.agreement.frames:summary",
     figures="roar.metrics.agreement.figures:figures",
     page="roar.metrics.agreement.page:section")

@@ -80,8 +80,8 @@ def _draw(figure: Figure, one: Agreement, corner: tuple[float, float], medium: M
     cells.set_yticks(np.arange(count) + 0.5, names)
     cells.set_xticks(np.arange(len(others)) + 0.5, [*names, *["other seeds"] * seeds], rotation=90)
     for labels in (cells.get_yticklabels(), cells.get_xticklabels()):
-        for label, name in zip(labels, one.estimators, strict=False):
-            label.set(color=look(name).color)
+        for label, facts in zip(labels, one.facts, strict=False):
+            label.set(color=look(facts).color)
     if seeds:
         cells.axvline(count, color=PAPER, linewidth=5)
     if not medium.titles:  # the page says the rest in words

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from roar.metrics.summaries import spearman_rows
+from roar.store.facts import FACTS, KEYS, told_apart
 from roar.store.frames import read_frames
 from roar.store.store import Store
 
@@ -30,6 +31,8 @@ COLUMNS = {
     "by_chance": "float64",  # the mean that two independent random rankings have
     "tied_share": "float64",  # share of pixels whose place among others of the same score was drawn by lot
     "other_tied_share": "float64",
+    **FACTS,
+    **{f"other_{name}": kind for name, kind in FACTS.items()},
     "folder": "string",  # of the artifact
 }
 _KEYS = ["source", "regularizer", "across", "model", "other_model", "estimator", "other", "measure", "threshold"]
@@ -43,22 +46,23 @@ def read_ranking_agreement(store: Store) -> pd.DataFrame:
     Raises:
         DamagedArtifactError: a file is not what was written.
     """
-    found = read_frames(store, FOLDER, "pairs.parquet", [*COLUMNS, "ranking", "other_ranking"])
+    found = read_frames(store, FOLDER, "pairs.parquet", [
+        *COLUMNS, *KEYS, *(f"other_{name}" for name in KEYS)])
     found = _told_apart(found.drop_duplicates([*_KEYS, "ranking", "other_ranking"]))
     return found[list(COLUMNS)].astype(COLUMNS).sort_values(_KEYS, ignore_index=True)
 
 
 def _told_apart(found: pd.DataFrame) -> pd.DataFrame:
-    """Names that say which is which where two settings of one estimator were compared."""
+    """Names that say which is which where two settings of one estimator were compared, on either side of a pair."""
     import pandas as pd
 
-    within = ["source", "regularizer", "model", "estimator"]
-    second = found.drop(columns=[*within[2:], "ranking"]).rename(
-        columns={"other_model": "model", "other": "estimator", "other_ranking": "ranking"})
-    known = pd.concat([found, second])[[*within, "ranking"]].drop_duplicates()
-    keys = set(known[known.duplicated(within, keep=False)]["ranking"])
-    for name, key in (("estimator", "ranking"), ("other", "other_ranking")):
-        found[name] = found[name].where(~found[key].isin(keys), found[name] + " (" + found[key].str[:6] + ")")
+    sides = [["model", "estimator", "control_of", *KEYS],
+             ["other_model", "other", "other_control_of", *(f"other_{name}" for name in KEYS)]]
+    both = pd.concat([found[["source", "regularizer", *side]].set_axis(["source", "regularizer", *sides[0]], axis=1)
+                      for side in sides], ignore_index=True)
+    both = told_apart(both, ["source", "regularizer", "model"])
+    for side, rows in zip(sides, (both[:len(found)], both[len(found):]), strict=True):
+        found[side[1:3]] = rows[["estimator", "control_of"]].to_numpy()
     return found
 
 

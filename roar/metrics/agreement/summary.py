@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from roar.analysis.curves import require
-from roar.analysis.names import order
+from roar.analysis.facts import ESTIMATOR_FACTS, Facts, facts_of, require
 from roar.analysis.paired import Floats
 
 TIED = 0.05  # share of tied pixels from which on it has to be said: chance alone gives a few, zeros give many
 NETWORK = ("source", "model", "regularizer")
 NEEDED = (*NETWORK, "estimator", "across", "other_model", "other", "measure", "mean", "n", "ci_low", "ci_high",
-          "tied_share", "other_tied_share")
+          "tied_share", "other_tied_share", *ESTIMATOR_FACTS, *(f"other_{name}" for name in ESTIMATOR_FACTS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +22,7 @@ class Agreement:
 
     Attributes:
         here: source, model and regularizer.
-        estimators: E names, in the order of the tree's leaves.
+        facts: what is known of E estimators, in the order of the tree's leaves.
         spearman: ``[E, E]``, means over images, 1 on the diagonal; NaN where a pair was not compared.
         half_width: the widest half of a 95 % interval among them.
         tree: of :func:`scipy.cluster.hierarchy.linkage`, ``[E - 1, 4]``, over the distances 1 - rho.
@@ -33,13 +32,17 @@ class Agreement:
     """
 
     here: dict[str, str]
-    estimators: tuple[str, ...]
+    facts: tuple[Facts, ...]
     spearman: Floats
     half_width: float
     tree: Floats
     images: int
     tied_share: Floats
     other_seeds: Floats
+
+    @property
+    def estimators(self) -> tuple[str, ...]:
+        return tuple(facts.name for facts in self.facts)
 
 
 def agreements(pairs: pd.DataFrame) -> list[Agreement]:
@@ -63,19 +66,20 @@ def agreements(pairs: pd.DataFrame) -> list[Agreement]:
 def _agreement(here: dict[str, str], part: pd.DataFrame, seeds: pd.DataFrame) -> Agreement:
     from scipy.cluster import hierarchy
 
-    names = sorted({*part["estimator"], *part["other"]}, key=order)
+    known = facts_of(part) | facts_of(part, "other", "other_")
+    names = sorted(known, key=lambda name: known[name].order)
     matrix = np.full((len(names), len(names)), np.nan)
     np.fill_diagonal(matrix, 1.0)
-    for row in part.itertuples():
-        a, b = names.index(row.estimator), names.index(row.other)
-        matrix[a, b] = matrix[b, a] = row.mean
+    for one, other, mean in zip(part["estimator"], part["other"], part["mean"], strict=True):
+        a, b = names.index(one), names.index(other)
+        matrix[a, b] = matrix[b, a] = mean
     tied = {**dict(zip(part["other"], part["other_tied_share"], strict=True)),
             **dict(zip(part["estimator"], part["tied_share"], strict=True))}
     upper = np.triu_indices(len(names), 1)
     tree = hierarchy.linkage(1 - np.nan_to_num(matrix[upper], nan=0.0), "average")
     leaves = hierarchy.leaves_list(tree)
     half = float(np.nanmax((part["ci_high"] - part["ci_low"]).to_numpy() / 2, initial=0.0))
-    return Agreement(here, tuple(names[leaf] for leaf in leaves), matrix[np.ix_(leaves, leaves)], half, tree,
+    return Agreement(here, tuple(known[names[leaf]] for leaf in leaves), matrix[np.ix_(leaves, leaves)], half, tree,
                      int(part["n"].min()), np.array([tied[names[leaf]] for leaf in leaves]),
                      np.array([_other_seeds(here, names[leaf], seeds) for leaf in leaves]))
 

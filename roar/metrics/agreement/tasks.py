@@ -70,7 +70,7 @@ def _member(session: Session, model: Model, ranking: Ranking) -> Member:
     folder = f"{ranking.folder}/test"
     manifest = session.store.manifest(folder)
     tied = float(manifest["facts"]["tied_share"]) if manifest else 0.0
-    return Member(model.label, ranking.estimator, ranking.key, tied, rank_folder(session.store, folder))
+    return Member(model.facts, ranking.facts, tied, rank_folder(session.store, folder))
 
 
 def seed_groups(found: Sequence[Model]) -> list[list[Model]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -23,9 +23,8 @@ IMAGES = "images.parquet"
 class Member:
     """One ranking that is compared: whose it is, and where it lies."""
 
-    model: str
-    estimator: str
-    ranking: str  # its key
+    model: Mapping[str, Any]  # the columns that say which network it is of
+    estimator: Mapping[str, str]  # and which estimator's
     tied_share: float
     where: RankFolder
 
@@ -66,7 +65,7 @@ class Agreer:
                 values.append(own)
         words = {name: [pair[name] for pair in pairs] for name in ("model", "estimator", "other_model", "other")}
         files = {PAIRS: _pairs(work.row, pairs), IMAGES: parquet_bytes(image_table(words, self.indices, values))}
-        members = [{key: value for key, value in asdict(member).items() if key != "where"}
+        members = [{**member.model, **member.estimator, "tied_share": member.tied_share}
                    for group in work.groups for member in group]
         return Product(artifact_files("agreement", work.folder, work.identity, files,
                                       {**work.row, "members": members}))
@@ -92,9 +91,10 @@ class Agreer:
 
 
 def _named(first: Member, second: Member) -> dict[str, Any]:
-    return {"model": first.model, "estimator": first.estimator, "ranking": first.ranking,
-            "tied_share": first.tied_share, "other_model": second.model, "other": second.estimator,
-            "other_ranking": second.ranking, "other_tied_share": second.tied_share}
+    """The columns of a pair; those of the second begin with ``other_``, and its estimator is ``other``."""
+    other = {**second.model, **second.estimator, "tied_share": second.tied_share}
+    return {**first.model, **first.estimator, "tied_share": first.tied_share,
+            **{"other" if name == "estimator" else f"other_{name}": value for name, value in other.items()}}
 
 
 def _pairs(row: dict[str, Any], pairs: Sequence[dict[str, Any]]) -> bytes:

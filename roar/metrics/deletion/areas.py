@@ -13,17 +13,18 @@ import numpy as np
 import pandas as pd
 
 from roar.analysis.contrasts import areas
-from roar.analysis.curves import in_order, require
+from roar.analysis.curves import in_order
+from roar.analysis.facts import CONTROLS, ESTIMATOR_FACTS, MODEL_FACTS, REFERENCE, Facts, facts_of, require
 from roar.analysis.grid import mean_over_thresholds
-from roar.analysis.names import CONTROLS, REFERENCE, order
 from roar.analysis.paired import Floats, paired
 
-DELETION_COLUMNS = ("source", "model", "regularizer", "estimator", "mode", "fill", "threshold", "accuracy", "n_test")
+DELETION_COLUMNS = ("source", "model", "regularizer", "estimator", "mode", "fill", "threshold", "accuracy", "n_test",
+                    *ESTIMATOR_FACTS, *MODEL_FACTS)
 DELETION_PANEL = ("source", "model", "regularizer", "mode", "fill")
 DELETION_AREA_COLUMNS = (*DELETION_PANEL, "estimator", "control", "advantage", "ci_low", "ci_high", "n_test",
-                         "thresholds")
+                         "thresholds", *ESTIMATOR_FACTS)
 IMAGE_AREA_COLUMNS = (*DELETION_PANEL, "estimator", "measure", "area", "control", "advantage", "std", "n_test",
-                      "ci_low", "ci_high", "thresholds", "note")
+                      "ci_low", "ci_high", "thresholds", "note", *ESTIMATOR_FACTS)
 MEASURES = {"accuracy": "correct", "probability": "probability"}  # and the column of each image
 METRICS = {"roar": "deletion", "kar": "insertion"}
 
@@ -47,15 +48,16 @@ def deletion_curves(deletion: pd.DataFrame, confidence: float = 0.95) -> pd.Data
 
     Returns:
         The columns of :func:`roar.analysis.curves`, in the same order of rows: ``mean`` is the accuracy, ``std``
-        is NaN, ``n`` is 1 (one network), ``retrainer`` is ``none``; and ``n_test``.
+        is NaN, ``n`` is 1 (one network), ``retrainer`` and ``variant`` are ``none``; and ``n_test``.
     """
     from statsmodels.stats.proportion import proportion_confint
 
     require(deletion, DELETION_COLUMNS, "deletion results")
     right = deletion["accuracy"] * deletion["n_test"]
     low, high = proportion_confint(right, deletion["n_test"], alpha=1 - confidence, method="wilson")
-    table = deletion[["source", "model", "regularizer"]].assign(
-        retrainer="none", estimator=deletion["estimator"], mode=deletion["mode"], fill=deletion["fill"],
+    facts = [*ESTIMATOR_FACTS, *MODEL_FACTS]
+    table = deletion[["source", "model", "regularizer", *facts]].assign(
+        retrainer="none", variant="none", estimator=deletion["estimator"], mode=deletion["mode"], fill=deletion["fill"],
         threshold=deletion["threshold"].astype(float), mean=deletion["accuracy"].astype(float), std=np.nan, n=1,
         ci_low=low, ci_high=high, n_test=deletion["n_test"])
     return in_order(table)
@@ -77,7 +79,7 @@ def deletion_areas(deletion: pd.DataFrame) -> pd.DataFrame:
         sign = -1 if here["mode"] == "kar" else 1
         curves = {str(name): own.set_index("threshold") for name, own in part.groupby("estimator")}
         for control in [name for name in CONTROLS if name in curves]:
-            for name in sorted(curves, key=order):
+            for name, facts in facts_of(part).items():
                 thresholds = curves[name].index.intersection(curves[control].index)
                 if name == control or not len(thresholds):
                     continue
@@ -86,7 +88,7 @@ def deletion_areas(deletion: pd.DataFrame) -> pd.DataFrame:
                                    other["ci_high"] - own["ci_low"]]).T
                 at = thresholds.to_numpy(dtype=np.float64)
                 middle, *ends = 100 * sign * mean_over_thresholds(bounds, at)
-                rows.append({**here, "estimator": name, "control": control, "advantage": middle,
+                rows.append({**here, **facts.columns, "control": control, "advantage": middle,
                              "ci_low": min(ends), "ci_high": max(ends), "n_test": int(own["n_test"].min()),
                              "thresholds": len(at) + 1})
     return pd.DataFrame(rows, columns=list(DELETION_AREA_COLUMNS))
@@ -102,13 +104,13 @@ def deletion_beside_roar(results: pd.DataFrame, deletion: pd.DataFrame, control:
     """
     names = ["advantage", "ci_low", "ci_high"]
     keys = [*DELETION_PANEL, "estimator", "control"]
-    without = deletion_areas(deletion)[[*keys, *names]]
+    without = deletion_areas(deletion)[[*keys, *names, *ESTIMATOR_FACTS]]
     without = without.rename(columns=dict(zip(names, ["deletion", "deletion_low", "deletion_high"], strict=True)))
     retrained = areas(results).rename(columns=dict(zip(names, ["roar", "roar_low", "roar_high"], strict=True)))
     both = retrained.merge(without, on=keys)
     both = both[both["control"] == control]
     return both[[*DELETION_PANEL[:3], "retrainer", *DELETION_PANEL[3:], "estimator", "roar", "roar_low", "roar_high",
-                 "deletion", "deletion_low", "deletion_high"]].reset_index(drop=True)
+                 "deletion", "deletion_low", "deletion_high", *ESTIMATOR_FACTS]].reset_index(drop=True)
 
 
 def image_areas(read: Callable[[], Iterable[pd.DataFrame]]) -> pd.DataFrame:
@@ -127,17 +129,20 @@ def image_areas(read: Callable[[], Iterable[pd.DataFrame]]) -> pd.DataFrame:
         t interval over images, which speaks of other images and not of other networks; NaN where there is no random
         ranking at the same thresholds and images.
     """
-    random = {key: own for key, own in _each_curve(read()) if key[-1] == "random"}
+    random = {key: own for key, _, own in _each_curve(read()) if key[-1] == "random"}
     rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for key, own in _each_curve(read()):
+    known: dict[str, Facts] = {}
+    for key, facts, own in _each_curve(read()):
+        known[facts.name] = facts
         if key not in rows:
-            rows[key] = [_image_row(key, measure, own, random.get((*key[:-1], "random"))) for measure in MEASURES]
-    ranked = sorted(rows, key=lambda key: (key[:3], key[3] != "roar", key[3:5], order(key[5])))
+            rows[key] = [facts.columns | _image_row(key, measure, own, random.get((*key[:-1], "random")))
+                         for measure in MEASURES]
+    ranked = sorted(rows, key=lambda key: (key[:3], key[3] != "roar", key[3:5], known[key[5]].order))
     return pd.DataFrame([row for key in ranked for row in rows[key]], columns=list(IMAGE_AREA_COLUMNS))
 
 
-def _each_curve(frames: Iterable[pd.DataFrame]) -> Iterable[tuple[tuple[str, ...], pd.DataFrame]]:
-    """Each curve's panel and estimator, and the areas of its images: a column per measure, indexed by image."""
+def _each_curve(frames: Iterable[pd.DataFrame]) -> Iterable[tuple[tuple[str, ...], Facts, pd.DataFrame]]:
+    """Each curve's panel and estimator, what is known of it, and its images' areas: a column per measure, by image."""
     from scipy.integrate import trapezoid
 
     for frame in frames:
@@ -151,7 +156,7 @@ def _each_curve(frames: Iterable[pd.DataFrame]) -> Iterable[tuple[tuple[str, ...
                 found[measure] = pd.Series(100 * whole, index=wide.index)
             table = pd.DataFrame(found)
             table.attrs["thresholds"] = tuple(across.tolist())
-            yield tuple(map(str, values)), table
+            yield tuple(map(str, values)), Facts.of(part.iloc[0].to_dict()), table
 
 
 def _image_row(key: tuple[str, ...], measure: str, own: pd.DataFrame, random: pd.DataFrame | None) -> dict[str, Any]:

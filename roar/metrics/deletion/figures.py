@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from roar.analysis.curves import SETTING, panel_title, panels
+from roar.analysis.facts import GROUPS, REFERENCE, Facts, facts_of
 from roar.analysis.figures.accuracy import draw_curves, label_ends, label_room
 from roar.analysis.figures.palette import SOFT, Mark
 from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
-from roar.analysis.names import FAMILIES, REFERENCE, parts
 from roar.analysis.tables import signed
 from roar.errors import AnalysisError
 from roar.metrics.deletion.areas import deletion_beside_roar, deletion_curves, metric
@@ -106,8 +106,9 @@ def deletion_multiples(deletion: pd.DataFrame) -> Figure:
 
 def families_of(part: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The families of one panel, each with the controls; the controls alone where there is nothing else."""
-    family = part["estimator"].map(lambda name: "controls" if name == REFERENCE else parts(name).family)
-    found = [name for name in FAMILIES if name != "controls" and (family == name).any()] or ["controls"]
+    family = part["estimator"].map({name: "controls" if name == REFERENCE else facts.group
+                                    for name, facts in facts_of(part).items()})
+    found = [name for name in GROUPS if name != "controls" and (family == name).any()] or ["controls"]
     return [(name, part[family.isin([name, "controls"])]) for name in found]
 
 
@@ -151,7 +152,7 @@ def draw_scatter(axes: Axes, part: pd.DataFrame, control: str) -> None:
     axes.axhline(0, color=SOFT, linewidth=0.8)
     axes.axvline(0, color=SOFT, linewidth=0.8)
     for row in part.sort_values("roar", ascending=False).to_dict("records"):
-        style, name = look(row["estimator"]), row["estimator"]
+        style, name = look(Facts.of(row)), row["estimator"]
         across, up = [row["deletion_low"], row["deletion_high"]], [row["roar_low"], row["roar_high"]]
         axes.plot(across, [row["roar"]] * 2, color=style.color, linewidth=0.8, gid=Mark(name))
         axes.plot([row["deletion"]] * 2, up, color=style.color, linewidth=0.8, gid=Mark(name))

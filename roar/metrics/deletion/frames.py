@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from roar.store.facts import FACTS, KEYS, told_apart
 from roar.store.frames import finished_folders, read_frames
 from roar.store.store import Store
 from roar.store.tables import read_table
@@ -24,18 +25,22 @@ COLUMNS = {
     "accuracy": "float64",  # of the explained network on the degraded test split, 0 to 1
     "probability": "float64",  # mean softmax probability of the class that was explained
     "n_test": "int64",
+    **FACTS,
     "folder": "string",  # of the artifact
 }
+_NETWORK = ["source", "model", "regularizer"]
 
 
 def read_deletion(store: Store) -> pd.DataFrame:
     """One row per model, estimator, mode, fill and threshold, without retraining.
 
+    Two settings of one estimator have a short key behind their names.
+
     Raises:
         DamagedArtifactError: a file is not what was written.
     """
-    frame = read_frames(store, FOLDER, "curves.parquet", list(COLUMNS))
-    keys = ["source", "model", "regularizer", "estimator", "mode", "fill", "threshold"]
+    frame = told_apart(read_frames(store, FOLDER, "curves.parquet", [*COLUMNS, *KEYS]), _NETWORK)
+    keys = [*_NETWORK, "estimator", "mode", "fill", "threshold"]
     return frame[list(COLUMNS)].astype(COLUMNS).drop_duplicates(keys).sort_values(keys, ignore_index=True)
 
 
@@ -47,18 +52,25 @@ def read_deletion_images(store: Store, folders: Iterable[str] | None = None) -> 
 
     Yields:
         For each explained network and estimator a row per mode, threshold and image: ``source``, ``model``,
-        ``regularizer``, ``estimator``, ``mode``, ``fill``, ``index`` (of the image), ``threshold`` (percent),
-        ``correct`` (bool) and ``probability`` (of the class that was explained).
+        ``regularizer``, ``estimator``, what is known of both (:data:`roar.store.facts.FACTS`), ``mode``, ``fill``,
+        ``index`` (of the image), ``threshold`` (percent), ``correct`` (bool) and ``probability`` (of the class that
+        was explained).
 
     Raises:
         DamagedArtifactError: a file is not what was written.
     """
-    for folder in finished_folders(store, FOLDER) if folders is None else folders:
-        manifest = store.manifest(folder)
-        if manifest is not None:
-            named = {key: manifest["facts"][key] for key in ("source", "model", "regularizer", "estimator")}
-            images = read_table(store.read_file(folder, "images.parquet"), f"{folder}/images.parquet")
-            yield images.to_pandas().assign(**named, fill=manifest["identity"]["fill"])
+    import pandas as pd
+
+    columns = [*_NETWORK, "estimator", *FACTS]
+    manifests = {folder: store.manifest(folder)
+                 for folder in (finished_folders(store, FOLDER) if folders is None else folders)}
+    rows = [{**{name: manifest["facts"][name] for name in (*columns, *KEYS)}, "fill": manifest["identity"]["fill"],
+             "folder": folder} for folder, manifest in manifests.items() if manifest is not None]
+    named = told_apart(pd.DataFrame(rows, columns=[*columns, *KEYS, "fill", "folder"]), _NETWORK)
+    for row in named.to_dict("records"):
+        path = f"{row['folder']}/images.parquet"
+        images = read_table(store.read_file(row["folder"], "images.parquet"), path).to_pandas()
+        yield images.assign(**{name: row[name] for name in (*columns, "fill")})
 
 
 def read_deletion_areas(store: Store) -> pd.DataFrame:

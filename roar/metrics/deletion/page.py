@@ -10,9 +10,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from roar.analysis.curves import panel_title, panels
+from roar.analysis.facts import REFERENCE, facts_of
 from roar.analysis.figures.accuracy import accuracy_curves
 from roar.analysis.figures.inline import chart
-from roar.analysis.names import REFERENCE, order
 from roar.analysis.page import Section, fill, rows_of
 from roar.metrics.deletion.areas import DELETION_PANEL, deletion_beside_roar, deletion_curves, metric
 from roar.metrics.deletion.figures import deletion_scatter
@@ -37,7 +37,7 @@ def _curves(here: dict[str, str], part: pd.DataFrame, areas: pd.DataFrame | None
     drawn = Markup("") if part["mean"].isna().all() else chart(
         lambda medium: accuracy_curves(part, medium=medium, over="test images"), label)
     return {"title": title, "metric": metric(here["mode"], here["fill"]), "areas": _areas(areas, here), "chart": drawn,
-            "estimators": sorted(set(part["estimator"]) - {REFERENCE}, key=order),
+            "estimators": [facts for name, facts in facts_of(part).items() if name != REFERENCE],
             "has_reference": (part["estimator"] == REFERENCE).any()}
 
 

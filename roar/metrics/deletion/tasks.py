@@ -29,8 +29,7 @@ def delete(session: Session) -> list[str]:
             if ranking.model is not None and ranking.model.folder != model.folder:
                 continue
             folder, identity = _place(session, model, manifest["facts"]["weights"], ranking)
-            row = {"source": session.source.label, "model": model.label, "regularizer": model.network.regularizer,
-                   "estimator": ranking.estimator}
+            row = {"source": session.source.label, **model.facts, **ranking.facts}
             tasks.append(Task(folder, Delete(
                 folder, identity, row, ranking.folder, settings.fixed_modes, session.fill,
                 tuple(sorted({0.0, *settings.thresholds})), model.folder, model.network,

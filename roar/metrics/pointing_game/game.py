@@ -14,6 +14,7 @@ from roar.pipeline import Session, asked_for, plan, rank
 from roar.pipeline.running import make
 from roar.pipeline.session import keep_plan
 from roar.store.artifacts import MANIFEST, artifact_files, key_of
+from roar.store.facts import FACTS, KEYS, told_apart
 from roar.store.frames import read_frames
 from roar.store.parquet import parquet_bytes
 from roar.store.shards import RankFolder, RankReader, rank_folder
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 FOLDER = "metrics/pointing-game"
 COLUMNS = {"source": "string", "model": "string", "regularizer": "string", "estimator": "string", "hits": "float64",
            "hits_low": "float64", "hits_high": "float64", "hits_by_chance": "float64", "n": "int64",
-           "folder": "string"}
+           **FACTS, "folder": "string"}
+_NETWORK = ["source", "model", "regularizer"]
 _BLOCK = 250  # images whose ranks are held at a time
 
 
@@ -46,8 +48,7 @@ def pointing_game(session: Session) -> list[str]:
         identity = {"artefact": "pointing-game", "source": session.source.fingerprint, "ranking": ranking.key}
         folder = f"{FOLDER}/{plan.source_folder(session.source)}/{ranking.folder.split('/')[2]}/" \
                  f"{ranking.folder.rsplit('/', 1)[-1].rpartition('-')[0]}-{key_of(identity)}"
-        row = {"source": session.source.label, "model": model.label, "regularizer": model.network.regularizer,
-               "estimator": ranking.estimator}
+        row = {"source": session.source.label, **model.facts, **ranking.facts}
         tasks.append(Task(folder, Point(folder, identity, row, rank_folder(session.store, f"{ranking.folder}/test")),
                           (f"{folder}/{MANIFEST}",)))
     keep_plan(session, "pointing-game", [task.key for task in tasks])
@@ -112,10 +113,11 @@ def read_hits(store: Store) -> pd.DataFrame:
     """
     from statsmodels.stats.proportion import proportion_confint
 
-    rows = read_frames(store, FOLDER, "points.parquet", [*COLUMNS, "count", "share"])
+    rows = read_frames(store, FOLDER, "points.parquet", [*COLUMNS, *KEYS, "count", "share"])
+    rows = told_apart(rows, _NETWORK)
     low, high = proportion_confint(rows["count"], rows["n"], alpha=0.05, method="wilson") if len(rows) else ([], [])
     rows = rows.assign(hits=100 * rows["count"] / rows["n"], hits_low=low, hits_high=high,
                        hits_by_chance=100 * rows["share"])
     rows[["hits_low", "hits_high"]] *= 100
     return rows[list(COLUMNS)].astype(COLUMNS).sort_values(
-        ["source", "model", "regularizer", "hits"], ascending=[True, True, True, False], ignore_index=True)
+        [*_NETWORK, "hits"], ascending=[True, True, True, False], ignore_index=True)

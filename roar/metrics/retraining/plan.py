@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from roar.datasets.fills.base import Fill
 
 REFERENCE = "reference"  # the cell that every estimator shares: nothing is replaced
+_UNTOUCHED = {"estimator": REFERENCE, "family": REFERENCE, "base": REFERENCE, "ensemble": "base", "control_of": "",
+              "ranking": "", "control_of_ranking": ""}
 MATCHED_SPECTRUM = "random-blurred"  # the control with the spectrum of an estimator's rankings
 
 
@@ -48,15 +50,14 @@ def jobs(session: Session, model: Model, rankings: Sequence[Ranking], facts: Map
                    "normalize_std": seen.std}
         name = f"{name} ({settings.variant})"
     protocol = key_of(common)
-    described = {"source": source.label, "model": model.label, "regularizer": model.network.regularizer,
-                 "retrainer": name, "protocol": protocol}
+    described = {"source": source.label, **model.facts, "retrainer": name, "variant": settings.variant,
+                 "protocol": protocol}
 
     def job(ranked: Ranking | None, mode: str, fill: Fill | None, threshold: float, seed: int) -> Job:
         cell = {"ranking": ranked.key, "mode": mode, **fill.identity, "threshold": threshold} if ranked and fill else {}
         identity = {**common, **cell, "seed": seed}
-        row = {**described, "estimator": ranked.estimator if ranked else REFERENCE, "mode": mode,
-               "fill": fill.name if fill else "none", "threshold": threshold, "seed": seed,
-               "ranking": ranked.key if ranked else ""}
+        row = {**described, **(ranked.facts if ranked else _UNTOUCHED), "mode": mode,
+               "fill": fill.name if fill else "none", "threshold": threshold, "seed": seed}
         return Job(key_of(identity), network, recipe, ranked.folder if ranked else None, row, identity, start, fill)
 
     def link(ranked: Ranking, fill: Fill, threshold: float, seed: int) -> Job:
@@ -64,7 +65,7 @@ def jobs(session: Session, model: Model, rankings: Sequence[Ranking], facts: Map
         again = {"artefact": "recursion", "root_seed": experiment.seed, **ranked.by.identity(experiment.estimators)}
         steps = [step for step in replacing if step <= threshold]
         identity = {**common, "recursion": again, "mode": RECURSIVE, **fill.identity, "thresholds": steps, "seed": seed}
-        row = {**described, "estimator": ranked.estimator, "mode": RECURSIVE, "fill": fill.name, "threshold": threshold,
+        row = {**described, **ranked.facts, "mode": RECURSIVE, "fill": fill.name, "threshold": threshold,
                "seed": seed, "ranking": key_of(again)}
         return Job(key_of(identity), network, recipe, None, row, identity, fill=fill)
 

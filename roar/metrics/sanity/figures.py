@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from roar.analysis.curves import panel_title
+from roar.analysis.facts import GROUPS, facts_of
 from roar.analysis.figures.accuracy import draw_band, label_ends, label_room
 from roar.analysis.figures.palette import SOFT, Mark, text_width
 from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
-from roar.analysis.names import FAMILIES, order, parts
 from roar.analysis.tables import signed
 from roar.errors import AnalysisError
 from roar.metrics.sanity.verdict import UNCHANGED, finest
@@ -52,8 +52,9 @@ def sanity_curves(sanity: pd.DataFrame, measure: str = "spearman", threshold: fl
         rows = rows[rows["threshold"] == (rows["threshold"].min() if threshold is None else threshold)]
     if rows.empty:
         raise AnalysisError(f"There is no sanity check with the measure {measure} to draw; run `roar sanity`.")
-    rows = rows.assign(family=[parts(str(name)).family for name in rows["estimator"]])
-    families = sorted(set(rows["family"]), key=FAMILIES.index)
+    known = facts_of(rows)
+    rows = rows.assign(group=[known[str(name)].group for name in rows["estimator"]])
+    families = sorted(set(rows["group"]), key=GROUPS.index)
     found = [(dict(zip(NETWORK, map(str, network), strict=True)), kind, rows[same & (rows["kind"] == kind)])
              for network in rows[list(NETWORK)].drop_duplicates().itertuples(index=False, name=None)
              for same in [(rows[list(NETWORK)] == list(network)).all(axis=1)]
@@ -75,7 +76,7 @@ def sanity_curves(sanity: pd.DataFrame, measure: str = "spearman", threshold: fl
         for i, (here, kind, part) in enumerate(found):
             for j, family in enumerate(families):
                 axes = figure.add_subplot(grid[i * lines + j // columns, j % columns])
-                own = part[part["family"] == family]
+                own = part[part["group"] == family]
                 if own.empty:
                     axes.set_axis_off()
                 elif kind == "labels":
@@ -99,14 +100,14 @@ def _draw_steps(axes: Axes, part: pd.DataFrame, measure: str) -> None:
     ticks |= dict(zip(map(int, steps["step"]), map(str, steps["layers"]), strict=True))
     for guide in _guides(part, measure):
         axes.axhline(guide, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)))
-    for name in sorted(part["estimator"].unique(), key=order):
-        own, style = part[part["estimator"] == name].sort_values("step"), look(name)
+    for name, facts in facts_of(part).items():
+        own, style = part[part["estimator"] == name].sort_values("step"), look(facts)
         x, mean, low, high = (own[column].to_numpy(dtype=np.float64)
                               for column in ("step", "mean", "ci_low", "ci_high"))
         if start:
             x, mean, low, high = (np.concatenate([[first], rest]) for first, rest in
                                   ((0, x), (1, mean), (1, low), (1, high)))
-        draw_band(axes, x, low, high, name)
+        draw_band(axes, x, low, high, facts)
         said = [f"{name}, {ticks[int(step)]}: {signed(value, 2)}" for step, value in zip(x, mean, strict=True)]
         axes.plot(x, mean, label=name, zorder=2, gid=Mark(name, said), **style.line())
     axes.set_xticks(list(ticks), list(ticks.values()), rotation=40, ha="right", rotation_mode="anchor",
@@ -117,16 +118,16 @@ def _draw_steps(axes: Axes, part: pd.DataFrame, measure: str) -> None:
 
 def _draw_labels(axes: Axes, part: pd.DataFrame, measure: str) -> None:
     """Points with intervals, an estimator per line."""
-    names = sorted(part["estimator"].unique(), key=order)
+    known = facts_of(part)
     for guide in _guides(part, measure):
         axes.axvline(guide, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)))
-    for y, name in enumerate(names):
-        row, style = part[part["estimator"] == name].iloc[0], look(name)
+    for y, (name, facts) in enumerate(known.items()):
+        row, style = part[part["estimator"] == name].iloc[0], look(facts)
         axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=style.color, linewidth=1.4, gid=Mark(name))
         axes.plot([row["mean"]], [y], linestyle="", **style.points(),
                   gid=Mark(name, [f"{name}, {row['layers']}: {signed(row['mean'], 2)}"]))
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(range(len(known)), list(known))
+    axes.set_ylim(len(known) - 0.4, -0.6)
     axes.set_xlim(_lowest(part, measure), 1.03)
     axes.grid(axis="x")
     axes.grid(axis="y", visible=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from roar.metrics.summaries import spearman_rows
+from roar.store.facts import FACTS, KEYS, told_apart
 from roar.store.frames import read_frames
 from roar.store.store import Store
 
@@ -31,6 +32,7 @@ COLUMNS = {
     "by_chance": "float64",  # the mean that two independent random rankings have
     "tied_share": "float64",  # of the pixels, in the ranking of the randomized network
     "train_accuracy": "float64",  # on the shuffled labels; NaN for other kinds
+    **FACTS,
     "folder": "string",  # of the artifact
 }
 _KEYS = ["source", "model", "regularizer", "estimator", "kind", "steps", "step", "measure", "threshold"]
@@ -44,10 +46,8 @@ def read_sanity(store: Store) -> pd.DataFrame:
     Raises:
         DamagedArtifactError: a file is not what was written.
     """
-    found = read_frames(store, FOLDER, "averages.parquet", [*COLUMNS, "ranking"])
-    found = found.drop_duplicates([*_KEYS, "ranking"])
-    several = found.groupby(["source", "model", "regularizer", "estimator"])["ranking"].transform("nunique") > 1
-    found["estimator"] = found["estimator"].where(~several, found["estimator"] + " (" + found["ranking"].str[:6] + ")")
+    found = read_frames(store, FOLDER, "averages.parquet", [*COLUMNS, *KEYS])
+    found = told_apart(found.drop_duplicates([*_KEYS, "ranking"]), ["source", "model", "regularizer"])
     return found[list(COLUMNS)].astype(COLUMNS).sort_values(_KEYS, ignore_index=True)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from roar.analysis.curves import panel_title
+from roar.analysis.facts import facts_of
 from roar.analysis.figures.inline import chart
-from roar.analysis.names import order
 from roar.analysis.page import Section, fill, rows_of
 from roar.metrics.sanity.figures import NETWORK, ROWS, sanity_curves
 from roar.metrics.sanity.verdict import UNCHANGED, sanity_verdicts
@@ -30,4 +30,4 @@ def _steps(values: tuple[object, ...], part: pd.DataFrame) -> dict[str, Any]:
     title = f"{panel_title(dict(zip(NETWORK, map(str, values), strict=False)))}: {ROWS[str(values[-1])]}"
     label = f"Correlation with the real ranking against the re-initialized layers, {title}"
     return {"title": title, "chart": chart(lambda medium: sanity_curves(part, medium=medium), label),
-            "estimators": sorted(part["estimator"].unique(), key=order)}
+            "estimators": list(facts_of(part).values())}

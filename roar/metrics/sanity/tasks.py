@@ -115,10 +115,10 @@ def _task(session: Session, model: Model, rankings: Sequence[Ranking], row: Mapp
     which = {key: row[key] for key in ("kind", "step", "steps")}
     folder, identity = _place(experiment, session.source, model, facts["weights"], which,
                                    [layer.name for layer in redrawn], rankings, thresholds)
-    named = {"source": session.source.label, "model": model.label, "regularizer": model.network.regularizer}
+    named = {"source": session.source.label, **model.facts}
     work = Check(folder, identity, tuple(r.by for r in rankings), {**named, **row},
                  {r.estimator: rank_folder(session.store, f"{r.folder}/test") for r in rankings},
-                 {r.estimator: r.key for r in rankings}, weights, redrawn, model.network,
+                 {r.estimator: r.facts for r in rankings}, weights, redrawn, model.network,
                  model_normalization(session, model), experiment.estimators, thresholds, experiment.seed,
                  facts.get("train_accuracy"), experiment.compute.memory_budget)
     return Task(folder, work, (f"{folder}/{MANIFEST}",))

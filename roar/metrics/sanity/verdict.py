@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from roar.analysis.curves import in_order, require
+from roar.analysis.curves import in_order
+from roar.analysis.facts import BLIND, ESTIMATOR_FACTS, require
 from roar.analysis.leaderboard import with_remarks
-from roar.analysis.names import knows_no_model
 
 UNCHANGED = 0.5
 """The mean rank correlation above which a ranking counts as unchanged: half-way between the real network's own ranking
@@ -20,9 +20,10 @@ UNCHANGED = 0.5
 
 NOTICES, DOES_NOT_NOTICE, UNDECIDED, NOT_CHECKED = "notices", "does not notice", "undecided", "not checked"
 SANITY_COLUMNS = ("source", "model", "regularizer", "estimator", "kind", "step", "steps", "layers", "measure",
-                  "threshold", "mean", "std", "n", "ci_low", "ci_high", "by_chance", "tied_share", "train_accuracy")
+                  "threshold", "mean", "std", "n", "ci_low", "ci_high", "by_chance", "tied_share", "train_accuracy",
+                  *ESTIMATOR_FACTS)
 EXPLAINED = ("source", "model", "regularizer", "estimator")
-VERDICT_COLUMNS = (*EXPLAINED, "kind", "mean", "ci_low", "ci_high", "n", "train_accuracy", "verdict")
+VERDICT_COLUMNS = (*EXPLAINED, "kind", "mean", "ci_low", "ci_high", "n", "train_accuracy", "verdict", *ESTIMATOR_FACTS)
 
 
 def sanity_verdicts(sanity: pd.DataFrame) -> pd.DataFrame:
@@ -68,8 +69,8 @@ def with_sanity(board: pd.DataFrame, sanity: pd.DataFrame) -> pd.DataFrame:
         found.setdefault(tuple(str(row[key]) for key in EXPLAINED), {})[word] = row["verdict"]
     keys = board[list(EXPLAINED)].astype(str).itertuples(index=False, name=None)
     said = [_in_words(found.get(key, {})) for key in keys]
-    remarks = ["" if words == NOTICES or knows_no_model(name) or not found else f"sanity check: {words}"
-               for words, name in zip(said, board["estimator"], strict=True)]
+    remarks = ["" if words == NOTICES or family in BLIND or not found else f"sanity check: {words}"
+               for words, family in zip(said, board["family"], strict=True)]
     return with_remarks(board.assign(sanity=said), remarks)
 
 

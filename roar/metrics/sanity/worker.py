@@ -42,7 +42,7 @@ class Check:
         estimators: those that explain the network.
         row: the columns that say which network it is and how it is randomized.
         rankings: where each estimator's ranking of the real network lies.
-        keys: of these rankings.
+        facts: the columns that say whose each of these rankings is.
         weights: the shared name of the real network's weights, or of those trained on shuffled labels.
         redrawn: the layers that are drawn anew; none where labels were shuffled.
         train_accuracy: of the network on the shuffled training labels, in [0, 1].
@@ -53,7 +53,7 @@ class Check:
     estimators: tuple[Estimator, ...]
     row: dict[str, Any]
     rankings: Mapping[str, RankFolder]
-    keys: Mapping[str, str]
+    facts: Mapping[str, Mapping[str, str]]
     weights: str
     redrawn: tuple[Layer, ...]
     network: Network
@@ -135,8 +135,7 @@ class Checker:
         import pyarrow as pa
 
         fitted = float("nan") if work.train_accuracy is None else work.train_accuracy
-        rows = [{**work.row, "train_accuracy": fitted, "estimator": name, "ranking": work.keys[name],
-                 "tied_share": tied[name], **measured}
+        rows = [{**work.row, "train_accuracy": fitted, **work.facts[name], "tied_share": tied[name], **measured}
                 for name, own in found.items() for measured in averages(own, work.thresholds, pixels)]
         table = image_table({"estimator": list(found)}, self.images.indices, list(found.values()))
         files = {AVERAGES: parquet_bytes(pa.Table.from_pylist(rows)), IMAGES: parquet_bytes(table)}

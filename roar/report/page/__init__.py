@@ -119,7 +119,7 @@ def _panels(results: pd.DataFrame, table: pd.DataFrame, board: pd.DataFrame) -> 
             "board": own.to_dict("records"), "intervals": _intervals(own, title),
             "controls": [control for control in BOARD_CONTROLS if own[f"{control}_advantage"].notna().any()],
             "table": _accuracy_rows(panel_rows(wide, grid.here), part),
-            "estimators": list(grid.estimators), "critical": critical, "diagram": critical and _diagram(critical),
+            "estimators": list(grid.facts.values()), "critical": critical, "diagram": critical and _diagram(critical),
             "has_reference": bool(np.isfinite(grid.reference).any())})
     return shown
 

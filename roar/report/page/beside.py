@@ -11,10 +11,10 @@ from markupsafe import Markup
 
 from roar.analysis.beyond import QUANTITIES, beyond_controls, control_curves, is_explained
 from roar.analysis.curves import CURVE, PANEL, curves, panel_title
+from roar.analysis.facts import REFERENCE
 from roar.analysis.figures.beyond import Multiple, curves_beside_controls, multiples
 from roar.analysis.figures.inline import inline
 from roar.analysis.figures.style import TILE
-from roar.analysis.names import REFERENCE
 from roar.analysis.tables import signed
 
 Rows = list[dict[Any, Any]]

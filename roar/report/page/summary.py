@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from roar.analysis.curves import PANEL
+from roar.analysis.facts import CONTROL, REFERENCE
 from roar.analysis.grid import Grid
-from roar.analysis.names import REFERENCE, parts
 from roar.analysis.tables import signed
 
 _KINDS = {"roar": "most important pixels (ROAR)", "kar": "least important pixels (KAR)",
@@ -82,7 +82,7 @@ def panel_rows(frame: pd.DataFrame, here: dict[str, str]) -> pd.DataFrame:
 
 
 def _what_was_done(grid: Grid, table: pd.DataFrame) -> str:
-    judged = [name for name in grid.estimators if not parts(name).is_control]
+    judged = [facts for facts in grid.facts.values() if not facts.is_control]
     controls = f" and {_count(len(grid.controls), 'control')}" if grid.controls else ""
     counts = table["n"]
     seeds = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
@@ -101,7 +101,7 @@ def _reference(table: pd.DataFrame) -> str:
 
 def _against_controls(grid: Grid, board: pd.DataFrame) -> list[str]:
     """The estimators that are better and worse than the controls, and how small a difference may go undetected."""
-    judged = board[[not parts(name).is_control for name in board["estimator"]]]
+    judged = board[board["family"] != CONTROL]
     controls = [control for control in ("random", "sobel") if control in grid.controls]
     if not controls or not len(judged):
         return []
@@ -129,9 +129,10 @@ def _order(board: pd.DataFrame) -> list[str]:
     ranked = board[board["rank"].notna()]
     if len(ranked) < 2:
         return []
-    leaders = list(ranked[ranked["sure_low"] == 1]["estimator"])
+    first = ranked[ranked["sure_low"] == 1]
+    leaders = list(first["estimator"])
     if len(leaders) == 1:
-        who = f"The control {leaders[0]}" if parts(leaders[0]).is_control else leaders[0]
+        who = f"The control {leaders[0]}" if first["family"].iloc[0] == CONTROL else leaders[0]
         return [f"{who} ranks first: its difference from every other estimator is significant (Holm-corrected over "
                 "all pairs)."]
     return [f"First place is open between {_listed(leaders)}: none differs significantly from "
