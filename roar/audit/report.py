@@ -56,7 +56,7 @@ def write_audit(store: Store, audited: Audited, asked: Audit, papers: Mapping[st
 def mean_scores(audited: Audited) -> pd.DataFrame:
     """One row per source and estimator: its true quality, and its mean score by every metric, the best first."""
     scores = audited.scores.pivot_table(index=["source", "estimator"], columns="metric", values="score", sort=False)
-    wide = audited.quality.merge(scores.reset_index(), on=["source", "estimator"])
+    wide = audited.quality.drop(columns=["family", "base"]).merge(scores.reset_index(), on=["source", "estimator"])
     place = {source: i for i, source in enumerate(audited.quality["source"].unique())}
     return wide.sort_values(["source", "quality", "estimator"], ascending=[True, False, True], ignore_index=True,
                             key=lambda column: column.map(place) if column.name == "source" else column)

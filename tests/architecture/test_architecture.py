@@ -182,8 +182,8 @@ def test_no_name_is_taken_apart(folder: str) -> None:
 @pytest.mark.parametrize("line", [
     'base = estimator.removesuffix("-magnitude")', 'estimator.partition("(")[0] in ORACLES',
     'seed = model.partition("#")[2]', '_KEY.sub("", estimator)', 're.fullmatch(pattern, str(here["retrainer"]))',
-    'frame["estimator"].str.extract(pattern)', 'str(row["estimator"]).startswith("vargrad")', "estimator[len(ensemble):]",
-    'p.base.partition("(")[0]',
+    'frame["estimator"].str.extract(pattern)', 'str(row["estimator"]).startswith("vargrad")',
+    "estimator[len(ensemble):]", 'p.base.partition("(")[0]',
 ])
 def test_a_name_that_is_taken_apart_is_noticed(line: str) -> None:
     assert names_taken_apart(line) == [1]

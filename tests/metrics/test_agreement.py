@@ -147,7 +147,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> pipeline.Session:
 def test_every_pair_of_estimators_and_of_seeds_has_its_rows(session: pipeline.Session) -> None:
     frame = Results(session.store).ranking_agreement()
     assert dict(frame.dtypes.astype(str)) == OWN
-    assert set(OWN) <= set(COLUMNS)
+    assert set(OWN) <= {*COLUMNS, *METRICS.find("agreement").tables[0].columns}
     sizes = frame.groupby(["across", "model", "measure"]).size().to_dict()
     assert sizes == {("estimators", "simplecnn", "spearman"): 6, ("estimators", "simplecnn", "iou"): 12,
                      ("estimators", "simplecnn#1", "spearman"): 6, ("estimators", "simplecnn#1", "iou"): 12,

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import io
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
-from analysis_results import with_facts
+from analysis_results import facts, with_facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from roar.errors import AnalysisError
 from roar.metrics.deletion.areas import IMAGE_AREA_COLUMNS, image_areas, metric
-from roar.metrics.deletion.frames import FOLDER, read_deletion_images
+from roar.metrics.deletion.frames import FOLDER, read_deletion, read_deletion_images
 from roar.metrics.deletion.worker import _curves, _images
 from roar.report.files import one_table, write_report
 from roar.report.view import Results
-from roar.store.artifacts import MANIFEST, file_entry, key_of, manifest_bytes
+from roar.store.artifacts import MANIFEST, artifact_files, file_entry, key_of, manifest_bytes
+from roar.store.frames import finished_folders
 from roar.store.store import Store, open_store
 
 THRESHOLDS = (0.0, 10.0, 50.0, 90.0)
@@ -95,7 +98,8 @@ def store(tmp_path: Path) -> Store:
     _ = found.description
     for estimator in ("gradient", "random", "sobel"):
         row: dict[str, Any] = {"source": "digits", "model": "simplecnn", "regularizer": "recipe",
-                               "estimator": estimator}
+                               **facts(estimator).columns, "ranking": estimator, "control_of_ranking": "",
+                               "architecture": "simplecnn", "model_seed": 0}
         cells, curves = [], []
         for mode in ("roar", "kar"):
             for t, part in images_of(estimator, mode).groupby("threshold"):
@@ -123,6 +127,26 @@ def test_the_images_are_read_one_artifact_at_a_time(store: Store) -> None:
     np.testing.assert_array_equal(own["correct"], expected["correct"])
     np.testing.assert_allclose(own["probability"], expected["probability"], rtol=1e-6)
     assert [frame["estimator"].iloc[0] for frame in frames] == ["random", "sobel"]
+
+
+def test_two_settings_of_one_estimator_are_two_curves(store: Store) -> None:
+    """Random under another key joins; both names have their keys in every table, and both keep their rows."""
+    found = [folder for folder in finished_folders(store, FOLDER) if "random" in folder]
+    data = {name: store.read_file(found[0], name) for name in ("curves.parquet", "images.parquet")}
+    facts_before = store.manifest(found[0])["facts"]
+    frame = pq.read_table(io.BytesIO(data["curves.parquet"])).to_pandas().assign(ranking="aa11bb000000")
+    stream = io.BytesIO()
+    frame.to_parquet(stream, index=False)
+    data["curves.parquet"] = stream.getvalue()
+    identity = {"artefact": "deletion", "estimator": "random", "fill": "mean", "other": 1}
+    for path, written in artifact_files("deletion", f"{FOLDER}/digits/simplecnn/random-{key_of(identity)}", identity,
+                                        data, {**facts_before, "ranking": "aa11bb000000"}).items():
+        store.files.write(path, written)
+    names = {"random (random)", "random (aa11bb)"}
+    table = read_deletion(store)
+    assert set(table.query("base == 'random'")["estimator"]) == names
+    assert table["estimator"].value_counts().nunique() == 1
+    assert {frame["estimator"].iloc[0] for frame in read_deletion_images(store)} >= names
 
 
 def test_a_store_without_any_retraining_has_a_report(store: Store) -> None:
