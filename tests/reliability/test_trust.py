@@ -174,7 +174,7 @@ arguments = {{ args = ["touch", {json.dumps(str(sentinel))}] }}
     said = roar("rank")
     assert said.code == 0, said.err
     assert not sentinel.exists()
-    assert ("Ignored in roar.toml, which was found and not named: compute.callback; compute.address; estimators.names "
+    assert ("Ignored in roar.toml, which --config does not name: compute.callback; compute.address; estimators.names "
             "= theirs.py:mine. Look at the file and give --config roar.toml") in said.err
     assert [line.partition(":")[0] for line in said.out.splitlines()] == ["random"]
     assert "Ignored" not in roar("rank", "--config", "roar.toml").err  # it was named
