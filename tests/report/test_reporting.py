@@ -40,6 +40,7 @@ def put(store: Store, row: dict[str, Any]) -> None:
     identity = {name: row[name] for name in ("estimator", "threshold", "seed")}
     job = key_of(identity)
     store.files.write(*result_file(job, {**clean, "job": job, "protocol": "p" * 12, "ranking": ranking,
+                                         "control_of_ranking": "",
                                          "class_accuracy": None}, identity))
 
 
