@@ -71,7 +71,8 @@ def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Ses
     with _bars(reporter) as on_progress:
         source = open_source(settings.name if objects.source is None else objects.source, root=settings.root,
                              limit_train=settings.limit_train, limit_test=settings.limit_test,
-                             image_size=settings.image_size, seed=experiment.seed, on_progress=on_progress)
+                             image_size=settings.image_size, label_column=settings.label_column,
+                             seed=experiment.seed, on_progress=on_progress)
     named.fill.check_channels(source.channels)
     networks = [door.network_of(source, *model) for model in named.models]
     given = [door.given_weights(model, architecture, network) for model, (architecture, _), network in
@@ -82,6 +83,8 @@ def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Ses
                       named.retrainer and door.network_of(source, *named.retrainer), reporter)
     for note in dict.fromkeys(note for estimator in named.estimators for note in estimator.notes):
         reporter.say(note)
+    for fact in source.facts:
+        reporter.say(fact)
     tell_notes(session)
     _try(session)
     return session
@@ -161,4 +164,4 @@ def keep_plan(session: Session, stage: str, artifacts: Sequence[str] = (),
         cells = {key: [row[column] for column in JOB] for key, row in rows.items()}
         source = session.source
         write_plan(session.store, Plan(stage, source.name, source.fingerprint, source.class_names, asked,
-                                       tuple(artifacts), cells))
+                                       tuple(artifacts), cells, source.facts))
