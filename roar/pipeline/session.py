@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
+import numpy as np
+
 from roar.datasets import Source, anywhere, open_source
+from roar.datasets.statistics import is_constant
 from roar.estimators import Estimator
 from roar.experiment import Experiment, portable
 from roar.jobs.network import Network
@@ -73,6 +76,7 @@ def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Ses
                              limit_train=settings.limit_train, limit_test=settings.limit_test,
                              image_size=settings.image_size, label_column=settings.label_column,
                              seed=experiment.seed, on_progress=on_progress)
+    source = replace(source, facts=(*source.facts, *_constant(source)))
     named.fill.check_channels(source.channels)
     networks = [door.network_of(source, *model) for model in named.models]
     given = [door.given_weights(model, architecture, network) for model, (architecture, _), network in
@@ -88,6 +92,13 @@ def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Ses
     tell_notes(session)
     _try(session)
     return session
+
+
+def _constant(source: Source) -> list[str]:
+    """A sentence for each split whose pictures are all alike, as after a conversion that went wrong."""
+    splits = {"training": source.train, "test": source.test}
+    return [f"Every pixel of the {name} split is {split.decode(np.array([0])).flat[0]}; look at the pictures of "
+            f"'{source.name}'." for name, split in splits.items() if is_constant(split)]
 
 
 @contextmanager
