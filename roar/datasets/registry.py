@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from roar.datasets.adapters import is_called, open_foreign
-from roar.datasets.source import OnProgress, Request, Source, WholeSource, limited
+from roar.datasets.source import OnProgress, Request, Source, WholeSource, in_color, limited
 from roar.errors import UnknownNameError, UsageError
 from roar.plugins import FileObject, Foreign, LiveObject, foreign
 from roar.registry import Registry, Spelling, parse
@@ -142,7 +142,7 @@ def source_kinds() -> list[SourceKind]:
 
 def open_source(name: Any, *, root: str | Path | None = None, limit_train: int | None = None,
                 limit_test: int | None = None, image_size: int | None = None, label_column: str | None = None,
-                seed: int = 0, on_progress: OnProgress | None = None) -> Source:
+                channels: int | None = None, seed: int = 0, on_progress: OnProgress | None = None) -> Source:
     """Open a source.
 
     Args:
@@ -151,6 +151,7 @@ def open_source(name: Any, *, root: str | Path | None = None, limit_train: int |
         limit_train: take this many training images, each class in proportion; more than there are: all.
         limit_test: the same for test images.
         image_size: scale the shorter side to this many pixels and crop the center; default: as they are.
+        channels: 3 repeats the channel of gray images; default: as they are.
         label_column: the column of labels in a table of images; default: the one called label.
         seed: the root seed; it decides which images limits take.
         on_progress: called with the images that a pass over a split has read and with all of them.
@@ -170,6 +171,8 @@ def open_source(name: Any, *, root: str | Path | None = None, limit_train: int |
     request = Request(root, image_size, seed, label_column)
     whole = kind.open(argument, request if on_progress is None else replace(request, on_progress=on_progress))
     spelled = name if isinstance(name, str) else kind.name
+    if channels == 3 and whole.channels == 1:
+        whole = in_color(whole)
     if whole.train is None:
         whole.notes.append(f"'{spelled}' has a test split alone; fill and normalization are computed from it.")
     return limited(whole, spelled, (limit_train, limit_test), seed)

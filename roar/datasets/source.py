@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -178,6 +178,24 @@ def limited(whole: WholeSource, name: str, limits: tuple[int | None, int | None]
                   Split(train, train, _Nothing(shape)) if whole.train is None else _limited(whole.train, train),
                   _limited(whole.test, test), fingerprint, whole.notes,
                   (*whole.facts, *_duplicates(whole, train, test)))
+
+
+def in_color(whole: WholeSource) -> WholeSource:
+    """A gray source with three equal channels, for a network that takes three."""
+    def split(gray: WholeSplit) -> WholeSplit:
+        return replace(gray, decode=_Repeated(gray.decode))
+
+    return replace(whole, channels=3, train=None if whole.train is None else split(whole.train), test=split(whole.test))
+
+
+@dataclass(frozen=True, eq=False)
+class _Repeated:
+    """Decodes gray images to three equal channels."""
+
+    decode: Decode
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        return np.repeat(self.decode(positions), 3, axis=1)
 
 
 def safe_label(text: str) -> str:

@@ -44,8 +44,8 @@ def rows_that_fit(network: nn.Module, image: Tensor, memory_budget: float | None
         return rows
     least = min(rows, LEAST)
     if least * per_row > memory_budget * GIGABYTE:
-        raise EstimatorError(f"A pass of {least} images takes {least * per_row / GIGABYTE:.2g} GB of activations and the "
-                             f"budget is {memory_budget:.2g} GB; raise compute.memory_budget.")
+        raise EstimatorError(f"A pass of {least} images takes {least * per_row / GIGABYTE:.2g} GB of activations and "
+                             f"the budget is {memory_budget:.2g} GB; raise compute.memory_budget.")
     return min(rows, int(memory_budget * GIGABYTE) // per_row)
 
 

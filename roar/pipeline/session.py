@@ -75,6 +75,7 @@ def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Ses
         source = open_source(settings.name if objects.source is None else objects.source, root=settings.root,
                              limit_train=settings.limit_train, limit_test=settings.limit_test,
                              image_size=settings.image_size, label_column=settings.label_column,
+                             channels=settings.channels,
                              seed=experiment.seed, on_progress=on_progress)
     source = replace(source, facts=(*source.facts, *_constant(source)))
     named.fill.check_channels(source.channels)

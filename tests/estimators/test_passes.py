@@ -12,8 +12,8 @@ from explained import NORMALISATION, pictures, small_network
 from ranked import rank_images
 from torch import Tensor, nn
 
-from roar.estimators import ESTIMATORS, RankedImages
 from roar.errors import EstimatorError
+from roar.estimators import ESTIMATORS, RankedImages
 from roar.estimators import rows as rows_module
 from roar.estimators.kinds import blocks
 from roar.estimators.rows import CPU_ACTIVATIONS, activation_bytes, rows_that_fit

@@ -52,8 +52,8 @@ def _guide(last: Node) -> None:
     if guided < len(others):
         kinds = ", ".join(sorted(set(others)))
         raise EstimatorError(f"'guided-backprop' changes the gradient at ReLUs alone, and of this network's "
-                             f"{guided + len(others)} activations {guided} are ReLUs and the others {kinds}, so it would "
-                             "be nearly the plain gradient; use 'gradient' for such a network.")
+                             f"{guided + len(others)} activations {guided} are ReLUs and the others {kinds}, so it "
+                             "would be nearly the plain gradient; use 'gradient' for such a network.")
 
 
 def _is_relu(node: Any) -> bool:
