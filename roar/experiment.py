@@ -66,6 +66,10 @@ class SourceSettings(Settings):
         "--limit-test", "Use this many test images, every class in proportion.")] = None
     image_size: Annotated[Annotated[int, Field(ge=4, le=4096)] | None, Flag(
         "--image-size", "Resize and center-crop images to this many pixels.")] = None
+    channels: Annotated[Literal[3] | None, Flag(
+        "--channels", "3: give gray images to the network as color, with three equal channels.")] = None
+    label_column: Annotated[str | None, Flag(
+        "--label-column", "Column of the labels in Parquet files; default: label.")] = None
 
 
 class ModelSettings(Settings):

@@ -38,7 +38,9 @@ def check(
         estimator = ESTIMATORS.find(name)
         settings = experiment.source
         source = open_source(settings.name, root=settings.root, limit_train=settings.limit_train,
-                             limit_test=settings.limit_test, image_size=settings.image_size, seed=experiment.seed)
+                             limit_test=settings.limit_test, image_size=settings.image_size,
+                             label_column=settings.label_column, channels=settings.channels,
+                             seed=experiment.seed)
         estimator.check_source(source, ())
         batch, (explained, trained) = _batch(estimator, source, experiment.seed, IMAGES), _explained(experiment, source)
         found = examine(estimator, batch, explained, experiment.estimators)

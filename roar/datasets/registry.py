@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from roar.datasets.adapters import is_called, open_foreign
-from roar.datasets.source import OnProgress, Request, Source, WholeSource, limited
+from roar.datasets.source import OnProgress, Request, Source, WholeSource, in_color, limited
 from roar.errors import UnknownNameError, UsageError
 from roar.plugins import FileObject, Foreign, LiveObject, foreign
 from roar.registry import Registry, Spelling, parse
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Opener = Callable[[str, str | Path | None, int | None], WholeSource]  # of the argument, the root and the image size
+Opener = Callable[[str, Request], WholeSource]  # of the argument
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class SourceKind:
         open: the source of what follows the colon. Raises SourceError, UsageError.
         argument: what follows the colon; ``None``: nothing may.
         is_path: whether that is a path.
+        has_columns: whether one of its columns is the label, which may be named.
         foreign: the object that it is made from; ``None``: it is roar's.
     """
 
@@ -45,6 +46,7 @@ class SourceKind:
     argument: str | None = None
     argument_required: bool = True
     is_path: bool = False
+    has_columns: bool = False
     foreign: Foreign | None = None
 
     @property
@@ -101,13 +103,10 @@ SOURCES: Registry[SourceKind] = _Sources("source", "roar.datasets.sources", _ada
 
 
 def source_kind(name: str, description: str, argument: str | None = None, *, argument_required: bool = True,
-                is_path: bool = False) -> Callable[[Opener], Opener]:
-    """Register a kind of roar's: a function of the text behind the colon, the root and the image size."""
+                is_path: bool = False, has_columns: bool = False) -> Callable[[Opener], Opener]:
+    """Register a kind of roar's: a function of the text behind the colon and of the request."""
     def register(function: Opener) -> Opener:
-        def opened(argument: str, request: Request) -> WholeSource:
-            return function(argument, request.root, request.image_size)
-
-        SOURCES.add(name, SourceKind(name, description, opened, argument, argument_required, is_path))
+        SOURCES.add(name, SourceKind(name, description, function, argument, argument_required, is_path, has_columns))
         return function
 
     return register
@@ -142,8 +141,8 @@ def source_kinds() -> list[SourceKind]:
 
 
 def open_source(name: Any, *, root: str | Path | None = None, limit_train: int | None = None,
-                limit_test: int | None = None, image_size: int | None = None, seed: int = 0,
-                on_progress: OnProgress | None = None) -> Source:
+                limit_test: int | None = None, image_size: int | None = None, label_column: str | None = None,
+                channels: int | None = None, seed: int = 0, on_progress: OnProgress | None = None) -> Source:
     """Open a source.
 
     Args:
@@ -152,6 +151,8 @@ def open_source(name: Any, *, root: str | Path | None = None, limit_train: int |
         limit_train: take this many training images, each class in proportion; more than there are: all.
         limit_test: the same for test images.
         image_size: scale the shorter side to this many pixels and crop the center; default: as they are.
+        channels: 3 repeats the channel of gray images; default: as they are.
+        label_column: the column of labels in a table of images; default: the one called label.
         seed: the root seed; it decides which images limits take.
         on_progress: called with the images that a pass over a split has read and with all of them.
 
@@ -164,9 +165,14 @@ def open_source(name: Any, *, root: str | Path | None = None, limit_train: int |
         if value is not None and value < 1:
             raise UsageError(f"{what} = {value} is not at least 1; give a positive number or leave it out.")
     kind, argument = find_source(name)
-    request = Request(root, image_size, seed)
+    if label_column is not None and not kind.has_columns:
+        raise UsageError(f"The source '{kind.name}' has no columns, so none called '{label_column}' holds its labels; "
+                         "leave the label column out.")
+    request = Request(root, image_size, seed, label_column)
     whole = kind.open(argument, request if on_progress is None else replace(request, on_progress=on_progress))
     spelled = name if isinstance(name, str) else kind.name
+    if channels == 3 and whole.channels == 1:
+        whole = in_color(whole)
     if whole.train is None:
         whole.notes.append(f"'{spelled}' has a test split alone; fill and normalization are computed from it.")
     return limited(whole, spelled, (limit_train, limit_test), seed)

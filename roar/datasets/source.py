@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -81,6 +81,7 @@ class Source:
         train: empty where there is a test split alone.
         fingerprint: sha256, in hex, over everything that determines images and labels, limits included.
         notes: what is worth telling once; decoding may add to it.
+        facts: sentences on what was read and what was left out, known when the source is opened.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Source:
     test: Split
     fingerprint: str
     notes: list[str]
+    facts: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -121,12 +123,14 @@ class Request:
         root: the folder of downloads; ``None``: ``~/.cache/roar``.
         image_size: pixels that the shorter side is scaled to, before the center is cropped; ``None``: as images are.
         seed: the root seed.
+        label_column: the column of labels in a table of images; ``None``: the one called label.
         on_progress: called with the images that a pass over a split has read and with all of them.
     """
 
     root: str | Path | None = None
     image_size: int | None = None
     seed: int = 0
+    label_column: str | None = None
     on_progress: OnProgress = _nothing
 
 
@@ -139,12 +143,14 @@ class WholeSplit:
         decode: images of any positions in ``0 .. N-1``.
         digest: bytes that determine the images at the positions given.
         truth: as in :class:`Split`.
+        hashes: uint8 ``[n, B]`` of the images at the positions given, equal for equal images; ``None`` of made ones.
     """
 
     labels: np.ndarray
     decode: Decode
     digest: Callable[[np.ndarray], bytes]
     truth: Truth | None = None
+    hashes: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +165,7 @@ class WholeSource:
     train: WholeSplit | None
     test: WholeSplit
     notes: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
 
 
 def limited(whole: WholeSource, name: str, limits: tuple[int | None, int | None], seed: int) -> Source:
@@ -166,9 +173,29 @@ def limited(whole: WholeSource, name: str, limits: tuple[int | None, int | None]
     train = stratified(_labels(whole.train), limits[0], seed, "limit-train")
     test = stratified(whole.test.labels, limits[1], seed, "limit-test")
     shape = (whole.channels, whole.height, whole.width)
+    fingerprint = _fingerprint(whole, train, test)
     return Source(name, safe_label(whole.label), whole.class_names, *shape,
                   Split(train, train, _Nothing(shape)) if whole.train is None else _limited(whole.train, train),
-                  _limited(whole.test, test), _fingerprint(whole, train, test), whole.notes)
+                  _limited(whole.test, test), fingerprint, whole.notes,
+                  (*whole.facts, *_duplicates(whole, train, test)))
+
+
+def in_color(whole: WholeSource) -> WholeSource:
+    """A gray source with three equal channels, for a network that takes three."""
+    def split(gray: WholeSplit) -> WholeSplit:
+        return replace(gray, decode=_Repeated(gray.decode))
+
+    return replace(whole, channels=3, train=None if whole.train is None else split(whole.train), test=split(whole.test))
+
+
+@dataclass(frozen=True, eq=False)
+class _Repeated:
+    """Decodes gray images to three equal channels."""
+
+    decode: Decode
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        return np.repeat(self.decode(positions), 3, axis=1)
 
 
 def safe_label(text: str) -> str:
@@ -199,6 +226,16 @@ class _Nothing:
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         return np.empty((0, *self.shape), np.uint8)
+
+
+def _duplicates(whole: WholeSource, train: np.ndarray, test: np.ndarray) -> list[str]:
+    """A sentence where test images are training images too: a network has seen what it is tested on."""
+    if whole.train is None or whole.train.hashes is None or whole.test.hashes is None or not len(train):
+        return []
+    seen = {row.tobytes() for row in whole.train.hashes(train)}
+    count = sum(row.tobytes() in seen for row in whole.test.hashes(test))
+    return [f"{count:,} of the {len(test):,} test images {'is' if count == 1 else 'are'} in the training split too, "
+            "which makes accuracy too high; remove them from one of the splits."] if count else []
 
 
 def _labels(split: WholeSplit | None) -> np.ndarray:

@@ -13,6 +13,8 @@ from roar.errors import SourceError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from roar.datasets.source import Split
+
 CHUNK_VALUES = 2**20
 
 
@@ -87,6 +89,17 @@ def histogram(images: np.ndarray) -> np.ndarray:
         for channel in range(channels):
             found[channel] += np.bincount(images[start:start + step, channel].ravel(), minlength=256)
     return found
+
+
+def is_constant(split: Split, block: int = 16) -> bool:
+    """Whether every pixel of a split has one value; reads images until two differ, so hardly any as a rule."""
+    values: set[int] = set()
+    for start in range(0, len(split), block):
+        images = split.at(np.arange(start, min(start + block, len(split)), dtype=np.int64))
+        values |= {int(images.min()), int(images.max())}
+        if len(values) > 1:
+            return False
+    return len(split) > 0
 
 
 def _moments(histogram: np.ndarray) -> list[tuple[int, int, int]]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from roar.errors import ModelError
+
+# What torch says where images shrink to nothing on the way.
+TOO_SMALL = re.compile(r"greater than actual input size|[Oo]utput size is too small|smaller than kernel size")
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,8 +30,8 @@ def checked_logits(network: nn.Module, images: Tensor) -> Tensor:
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError, IndexError) as error:
-        raise ModelError(f"The network cannot take images of {shape} ({str(error).splitlines()[0]}); choose a "
-                         "network for this size, or set source.image_size.") from error
+        raise ModelError(f"The network cannot take images of {shape} ({_reason(error)}); choose a network for this "
+                         "size, or set source.image_size.") from error
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(images):
         given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ModelError(f"A network must give logits [N, K] and for {len(images)} images of {shape} this one "
@@ -36,6 +40,12 @@ def checked_logits(network: nn.Module, images: Tensor) -> Tensor:
         raise ModelError("The network's logits are not all finite; its weights are broken or do not fit the "
                          "normalization.")
     return logits
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, or in words that the images are too small."""
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return "they are too small for its layers" if TOO_SMALL.search(first) else first
 
 
 def check_classes(classes: int, labels: np.ndarray, num_classes: int | None) -> None:

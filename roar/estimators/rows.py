@@ -16,11 +16,14 @@ GIGABYTE = 10**9
 CPU_ACTIVATIONS = 128 * 2**20
 GPU_ROWS = 4096  # on a GPU, more images in a pass gain nothing
 GPU_SHARE = 0.5  # of what is free
+LEAST = 3  # images in a pass under a budget: divided equally, no pass has one image, whose kernels round otherwise
 TEMPORARIES = 4  # of the size of a pass's largest activation, besides what autograd keeps
 
 
 def rows_that_fit(network: nn.Module, image: Tensor, memory_budget: float | None) -> int:
-    """Images per pass within a budget of memory, at least one.
+    """Images per pass within a budget of memory: at least three where as many would share a pass without a budget.
+
+    A pass of one image rounds otherwise, so a budget that left one would change rankings.
 
     Args:
         image: one normalized image ``[1, C, H, W]`` on its device.
@@ -28,20 +31,22 @@ def rows_that_fit(network: nn.Module, image: Tensor, memory_budget: float | None
             on a CPU no bound for a single image.
 
     Raises:
-        EstimatorError: a single image does not fit into the budget.
+        EstimatorError: these do not fit into the budget.
     """
     import torch
 
     per_row = activation_bytes(network, image)
-    if memory_budget is not None and per_row > memory_budget * GIGABYTE:
-        raise EstimatorError(f"One image takes {per_row / GIGABYTE:.2g} GB of activations and the budget is "
-                             f"{memory_budget:.2g} GB; raise compute.memory_budget.")
     limits = [CPU_ACTIVATIONS]
     if image.is_cuda:
         limits = [GPU_ROWS * per_row, int(GPU_SHARE * torch.cuda.mem_get_info(image.device)[0])]
-    if memory_budget is not None:
-        limits.append(int(memory_budget * GIGABYTE))
-    return max(1, min(limits) // per_row)
+    rows = max(1, min(limits) // per_row)
+    if memory_budget is None:
+        return rows
+    least = min(rows, LEAST)
+    if least * per_row > memory_budget * GIGABYTE:
+        raise EstimatorError(f"A pass of {least} images takes {least * per_row / GIGABYTE:.2g} GB of activations and "
+                             f"the budget is {memory_budget:.2g} GB; raise compute.memory_budget.")
+    return min(rows, int(memory_budget * GIGABYTE) // per_row)
 
 
 def activation_bytes(network: nn.Module, image: Tensor) -> int:

@@ -72,14 +72,13 @@ def load_weights(network: nn.Module, path: str | Path) -> list[str]:
     if missing or extra:
         lacks = [f"lack {_some(missing)}"] if missing else []
         has = [f"have {_some(extra)}, which the network has not"] if extra else []
-        raise ModelError(f"The weights in '{path}' {' and '.join(lacks + has)}; choose the model and the "
-                         "image size that they were saved from.")
+        raise ModelError(f"The weights in '{path}' {' and '.join(lacks + has)}; choose the model that "
+                         "they were saved from.")
     changed: dict[str, None] = {}
     for name, tensor in weights.items():
         if tensor.shape != own[name].shape:
             raise ModelError(f"'{name}' in '{path}' has the shape {tuple(tensor.shape)} and the network's "
-                             f"has {tuple(own[name].shape)}; the weights must be for as many classes and "
-                             "channels as the source has.")
+                             f"has {tuple(own[name].shape)}; {_why(tensor.shape, own[name].shape)}.")
         if tensor.dtype != own[name].dtype and not name.endswith(COUNTER):
             changed[_changed(name, tensor.dtype, own[name].dtype, path)] = None
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
@@ -93,15 +92,17 @@ def load_weights(network: nn.Module, path: str | Path) -> list[str]:
 def without_prefixes(weights: Mapping[str, Tensor], own: Iterable[str]) -> tuple[dict[str, Tensor], str]:
     """The weights without the prefixes that wrappers put before all names, and these prefixes.
 
-    A prefix stays where fewer names would be the network's own without it.
+    Any other first part that all names share goes too, where more names are the network's own without it. A prefix
+    stays where fewer would be.
     """
     names, found, taken = set(own), dict(weights), ""
     while found:
-        prefix = next((p for p in PREFIXES if all(name.startswith(p) for name in found)), None)
-        if prefix is None:
+        prefix = next(iter(found)).partition(".")[0] + "."
+        if not all(name.startswith(prefix) for name in found):
             break
         shorter = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
-        if len(shorter.keys() & names) < len(found.keys() & names):
+        more = len(shorter.keys() & names) - len(found.keys() & names)
+        if more < 0 or (more == 0 and prefix not in PREFIXES):
             break
         found, taken = shorter, taken + prefix
     return found, taken
@@ -119,6 +120,20 @@ def in_single_precision(state: Mapping[str, Any], owner: str) -> dict[str, Tenso
                              "safetensors; give a network whose state holds dense tensors alone.")
     return {name: tensor.detach().float() if tensor.is_floating_point() else tensor.detach()
             for name, tensor in state.items()}
+
+
+def _why(given: torch.Size, wanted: torch.Size) -> str:
+    """What probably differs where a tensor of weights has another shape than the network's, and the remedy."""
+    differing = [axis for axis in range(len(wanted)) if len(given) == len(wanted) and given[axis] != wanted[axis]]
+    if differing == [0]:
+        return "the weights must be for as many classes as the source has"
+    if differing == [1] and len(wanted) == 4:
+        gray = given[1] == 3 and wanted[1] == 1
+        return (f"the weights are for images of {given[1]} channels and the source's have {wanted[1]}"
+                + (": give --channels 3" if gray else ""))
+    if differing == [1]:
+        return "the weights are probably for images of another size: give --image-size"
+    return "choose the model that they were saved from"
 
 
 def _check_file(file: Path, path: str | Path) -> None:

@@ -148,7 +148,7 @@ def _file_hash(path: str) -> str:
 
 
 def try_network(network: Network, source: Source, given: Given | None = None) -> list[str]:
-    """Build a network, give it its weights, and call what is not roar's on a few images of the source.
+    """Build a network, give it its weights, and call it on an image of the source before anything is made.
 
     Returns:
         what was done to the weights so that they fit, in words.
@@ -163,8 +163,6 @@ def try_network(network: Network, source: Source, given: Given | None = None) ->
     from roar.jobs.train_model import build
 
     is_foreign, notes = network.architecture.code is not None, list[str]()
-    if not is_foreign and given is None and not network.regularization.terms:
-        return notes
     body = build(network, 0)
     if given is not None:
         data, notes = given.read()
@@ -172,8 +170,7 @@ def try_network(network: Network, source: Source, given: Given | None = None) ->
     elif is_foreign:
         _check_seed(body, network)
     images, labels = _first(source, 2)
-    if is_foreign:
-        _check_logits(body, images, network)
+    _check_logits(body, images, network)
     _try_terms(body, images, labels, network)
     return notes
 

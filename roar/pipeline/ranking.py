@@ -26,6 +26,8 @@ from roar.store.requests import read_plans
 from roar.store.shards import rank_blocks, shard_name, whole_shard
 from roar.store.store import Store
 
+WORTH_TELLING = 0.5  # of the pixels whose scores tie
+
 
 @asked_for("rank")
 def rank(session: Session, splits: Sequence[str] = SPLITS,
@@ -264,6 +266,16 @@ def _finish(session: Session, ranking: Ranking, splits: Sequence[str], found: Ma
         manifest = manifest_bytes("ranking", ranking.identity, entries, {
             "estimator": ranking.estimator, "split": split, "images": images, "tied_share": tied})
         session.store.files.write(f"{folder}/{MANIFEST}", manifest)
+        if ranking.explains and tied >= WORTH_TELLING:
+            session.reporter.say(_ties(ranking.estimator, split, tied))
+
+
+def _ties(estimator: str, split: str, share: float) -> str:
+    """What a share of tied pixels means."""
+    if share > 0.999:
+        return (f"'{estimator}' scores all pixels of each image of the {split} split alike, so its ranking is a random "
+                "one: the network does not depend on its input, or the estimator does not fit it.")
+    return f"'{estimator}' scores {100 * share:.0f} % of the pixels of the {split} split alike; lots decide among them."
 
 
 def _withdraw(session: Session, missing: Sequence[Ranking], tasks: Sequence[Task],

@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
+import numpy as np
+
 from roar.datasets import Source, anywhere, open_source
+from roar.datasets.statistics import is_constant
 from roar.estimators import Estimator
 from roar.experiment import Experiment, portable
 from roar.jobs.network import Network
@@ -71,7 +74,10 @@ def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Ses
     with _bars(reporter) as on_progress:
         source = open_source(settings.name if objects.source is None else objects.source, root=settings.root,
                              limit_train=settings.limit_train, limit_test=settings.limit_test,
-                             image_size=settings.image_size, seed=experiment.seed, on_progress=on_progress)
+                             image_size=settings.image_size, label_column=settings.label_column,
+                             channels=settings.channels,
+                             seed=experiment.seed, on_progress=on_progress)
+    source = replace(source, facts=(*source.facts, *_constant(source)))
     named.fill.check_channels(source.channels)
     networks = [door.network_of(source, *model) for model in named.models]
     given = [door.given_weights(model, architecture, network) for model, (architecture, _), network in
@@ -82,9 +88,18 @@ def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Ses
                       named.retrainer and door.network_of(source, *named.retrainer), reporter)
     for note in dict.fromkeys(note for estimator in named.estimators for note in estimator.notes):
         reporter.say(note)
+    for fact in source.facts:
+        reporter.say(fact)
     tell_notes(session)
     _try(session)
     return session
+
+
+def _constant(source: Source) -> list[str]:
+    """A sentence for each split whose pictures are all alike, as after a conversion that went wrong."""
+    splits = {"training": source.train, "test": source.test}
+    return [f"Every pixel of the {name} split is {split.decode(np.array([0])).flat[0]}; look at the pictures of "
+            f"'{source.name}'." for name, split in splits.items() if is_constant(split)]
 
 
 @contextmanager
@@ -161,4 +176,4 @@ def keep_plan(session: Session, stage: str, artifacts: Sequence[str] = (),
         cells = {key: [row[column] for column in JOB] for key, row in rows.items()}
         source = session.source
         write_plan(session.store, Plan(stage, source.name, source.fingerprint, source.class_names, asked,
-                                       tuple(artifacts), cells))
+                                       tuple(artifacts), cells, source.facts))

@@ -44,7 +44,7 @@ def value_type(section: type[BaseModel], key: str) -> type:
     annotation = section.model_fields[key].annotation
     while get_origin(annotation) is not None and get_origin(annotation) is not tuple:
         parts = [part for part in get_args(annotation) if part is not type(None)]
-        annotation = parts[0] if parts and get_origin(annotation) is not _LITERAL else str
+        annotation = parts[0] if parts and get_origin(annotation) is not _LITERAL else type(parts[0])
     if get_origin(annotation) is tuple:
         return list
     kinds: dict[Any, type] = {int: int, float: float, bool: bool}

@@ -33,6 +33,7 @@ class Plan:
         experiment: every setting that decides what is made, and none of where it is made.
         artifacts: the folders it makes; jobs: what the trainings are, by their keys. Both are known when the stage
             before is done, and empty until then.
+        facts: what was read of the images and what was left out, in sentences.
     """
 
     stage: str
@@ -42,6 +43,7 @@ class Plan:
     experiment: Mapping[str, Any]
     artifacts: tuple[str, ...] = ()
     jobs: Mapping[str, list[Any]] = field(default_factory=dict)
+    facts: tuple[str, ...] = ()
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -124,13 +126,14 @@ def planned(plans: Iterable[Plan]) -> dict[str, list[Any]]:
 
 def _plan(body: Mapping[str, Any]) -> Plan | None:
     """A plan from its JSON; ``None`` where that has another shape."""
-    jobs, artifacts, names = body.get("jobs"), body.get("artifacts"), body.get("class_names")
+    jobs, artifacts, names, facts = (body.get(key) for key in ("jobs", "artifacts", "class_names", "facts"))
     experiment, stage = body.get("experiment"), body.get("stage")
     if isinstance(experiment, dict) and not _OF_A_MACHINE.isdisjoint(experiment):
         return None
     if not (isinstance(jobs, dict) and all(isinstance(cell, list) for cell in jobs.values())
             and isinstance(artifacts, list) and all(isinstance(folder, str) for folder in artifacts)
-            and isinstance(names, list) and isinstance(experiment, dict) and isinstance(stage, str)):
+            and isinstance(names, list) and isinstance(facts, list)
+            and isinstance(experiment, dict) and isinstance(stage, str)):
         return None
     return Plan(stage, str(body.get("source", "")), str(body.get("fingerprint", "")), tuple(map(str, names)),
-                experiment, tuple(artifacts), jobs)
+                experiment, tuple(artifacts), jobs, tuple(map(str, facts)))

@@ -65,7 +65,7 @@ def test_the_fingerprint_of_a_large_folder_is_of_every_byte(small: Path, tmp_pat
     reads: list[str] = []
     digest = hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: (reads.append(file.name), digest(file, kind))[1])
-    split = folder_module._split(small / "train", ("crow", "wren"), [])
+    split = folder_module._split(small / "train", ("crow", "wren"), [], folder_module._LeftOut())
     everything = np.arange(7)
 
     def fingerprint() -> tuple[bytes, int]:
@@ -94,7 +94,7 @@ def test_a_damaged_cache_of_hashes_is_not_believed(small: Path, tmp_path: Path,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(hashes_module, "AT_LEAST", 5)
     monkeypatch.setattr(hashes_module, "SETTLED", -10**18)
-    split = folder_module._split(small / "train", ("crow", "wren"), [])
+    split = folder_module._split(small / "train", ("crow", "wren"), [], folder_module._LeftOut())
     before = split.digest(np.arange(7))
     (kept,) = (tmp_path / "cache" / "roar" / "hashes").iterdir()
     for at in (0, 40, -1):
@@ -163,3 +163,58 @@ def test_sizes_that_differ_need_an_image_size(small: Path) -> None:
     with pytest.raises(SourceError, match=r"has 8x6 pixels and '.*large.png' 20x10; give --image-size"):
         open_source(f"folder:{small}")
     assert open_source(f"folder:{small}", image_size=4).train.images.shape == (8, 3, 4, 4)
+
+
+def test_names_that_begin_with_a_dot_are_left_out_and_it_is_said(small: Path) -> None:
+    fingerprint = open_source(f"folder:{small}").fingerprint
+    for folder in (".ipynb_checkpoints", "wren/.thumbnails"):
+        (small / "train" / folder).mkdir()
+        (small / "train" / folder / "000.png").write_bytes(encode(picture(50)))
+    (small / "test" / "wren" / "._000.png").write_bytes(b"\0\5\x16\7 what macOS leaves on other disks")
+    (small / "test" / "wren" / ".DS_Store").write_bytes(b"no picture")
+    source = open_source(f"folder:{small}")
+    assert source.class_names == ("crow", "wren")
+    assert source.fingerprint == fingerprint
+    (fact,) = source.facts
+    assert fact.startswith("Left out by a name that begins with a dot: ")
+    assert fact.endswith(".ipynb_checkpoints and 2 more.")
+
+
+def test_links_that_lead_to_pictures_that_are_read_already_are_left_out(small: Path, tmp_path: Path) -> None:
+    fingerprint = open_source(f"folder:{small}").fingerprint
+    outside = tmp_path / "outside"
+    (outside / "loop").parent.mkdir()
+    (outside / "loop").symlink_to(outside)
+    (outside / "x.png").write_bytes(encode(picture(60)))
+    for name, target in (("up", small / "train"), ("root", small), ("self", small / "train/wren"),
+                         ("aside", small / "train/crow")):
+        (small / "train" / "wren" / name).symlink_to(target)
+    source = open_source(f"folder:{small}")
+    assert source.fingerprint == fingerprint
+    assert [fact.endswith("aside and 3 more.") for fact in source.facts] == [True]
+    (small / "train" / "wren" / "more").symlink_to(outside)
+    assert np.bincount(open_source(f"folder:{small}").train.labels).tolist() == [4, 4]
+
+
+def test_a_class_that_is_a_link_to_another_class_is_refused(small: Path) -> None:
+    for split in ("train", "test"):
+        (small / split / "robin").symlink_to(small / split / "wren")
+    with pytest.raises(SourceError, match=r"the folders 'robin' and 'wren' of .*train' are linked to the same"):
+        open_source(f"folder:{small}")
+
+
+def test_copies_of_training_pictures_in_the_test_split_are_counted(small: Path) -> None:
+    assert open_source(f"folder:{small}").facts == ()
+    (small / "test" / "wren" / "copy.png").write_bytes((small / "train" / "wren" / "001.png").read_bytes())
+    assert open_source(f"folder:{small}").facts == (
+        "1 of the 4 test images is in the training split too, which makes accuracy too high; remove them from one of "
+        "the splits.",)
+
+
+def test_a_class_folder_whose_name_is_not_utf8(small: Path) -> None:
+    for split in ("train", "test"):
+        (small / split / "wren").rename(small / split / os.fsdecode(b"caf\xe9"))
+    source = open_source(f"folder:{small}")
+    assert source.class_names == ("caf\\xe9", "crow")
+    assert source.train.images.shape == (7, 3, 6, 8)
+    assert "".join(source.class_names).encode()

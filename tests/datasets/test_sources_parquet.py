@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from picture_files import encode, picture, pixels, write_parquet
 
 from roar.datasets import open_source
 from roar.datasets.sources import parquet_files
-from roar.errors import SourceError
+from roar.errors import SourceError, UsageError
 
 NAMES = ("red", "green", "blue")
 MALFORMED = (b"not JSON", b"[]", b'{"info": 3}', b'{"info": {"features": {"label": {"names": []}}}}',
@@ -113,11 +114,11 @@ def test_unknown_kinds_of_url_and_missing_folders(tmp_path: Path) -> None:
 
 def test_missing_splits(small: Path) -> None:
     next(small.glob("test-*")).unlink()
-    with pytest.raises(SourceError, match=r"holds no test-\*\.parquet but train-00000-of-00002\.parquet, train-"):
+    with pytest.raises(SourceError, match=r"holds no test-\*\.parquet and has only train-00000-of-00002\.parquet, "):
         open_source(f"parquet:{small}")
     for file in small.glob("train-*"):
         file.unlink()
-    with pytest.raises(SourceError, match=r"holds no train-\*\.parquet but no Parquet files"):
+    with pytest.raises(SourceError, match=r"holds no train-\*\.parquet and has no Parquet files"):
         open_source(f"parquet:{small}")
 
 
@@ -125,7 +126,7 @@ def test_missing_columns(tmp_path: Path, small: Path) -> None:
     first = small / "train-00000-of-00002.parquet"
     table = pq.read_table(first)
     pq.write_table(table.drop_columns("label"), first)
-    with pytest.raises(SourceError, match=r"has no column of integers, the labels .*add one called 'label'"):
+    with pytest.raises(SourceError, match=r"The labels are the column called 'label', and .* has none .*--label-col"):
         open_source(f"parquet:{small}")
     pq.write_table(table.drop_columns("image"), first)
     with pytest.raises(SourceError, match=r"has no struct column with binary 'bytes'.*label: int64\)"):
@@ -133,7 +134,7 @@ def test_missing_columns(tmp_path: Path, small: Path) -> None:
     pq.write_table(table, first)
     second = small / "train-00001-of-00002.parquet"
     pq.write_table(pq.read_table(second).rename_columns(["picture", "label"]), second)
-    with pytest.raises(SourceError, match=r"train-00001-of-00002.parquet' lacks the columns of the first"):
+    with pytest.raises(SourceError, match=r"train-00001-of-00002.* lacks the columns of .*train-00000-of-00002"):
         open_source(f"parquet:{small}")
 
 
@@ -176,6 +177,7 @@ def test_no_rows(small: Path) -> None:
 
 def test_an_empty_file_beside_a_full_one_is_fine(small: Path) -> None:
     fingerprint = open_source(f"parquet:{small}").fingerprint
+    (small / "test-00000-of-00001.parquet").rename(small / "test-00000-of-00002.parquet")
     write_parquet(small / "test-00001-of-00002.parquet", [], [], class_names=NAMES)
     assert open_source(f"parquet:{small}").fingerprint == fingerprint
 
@@ -239,3 +241,155 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(parquet_files, "MOST_UNPACKED", 1_000_000)
     with pytest.raises(SourceError, match=r"Row group 0 of .* unpacks from [0-9,]+ to 4,000,\d+ bytes, as no picture"):
         open_source(f"parquet:{tmp_path}")
+
+
+def table_of(count: int, **columns: object) -> pa.Table:
+    """Pictures in the column image, and other columns."""
+    pictures = [{"bytes": encode(picture(seed))} for seed in range(count)]
+    return pa.table({"image_id": list(range(count)), "image": pictures, **columns})
+
+
+def both(folder: Path, table: pa.Table) -> str:
+    for split in ("train", "test"):
+        pq.write_table(table, folder / f"{split}-0.parquet")
+    return f"parquet:{folder}"
+
+
+@pytest.mark.parametrize("labels, names, numbers", [
+    (["dog", "cat", "dog", "ant"], ("ant", "cat", "dog"), [2, 1, 2, 0]),
+    ([True, False, False, True], ("false", "true"), [1, 0, 0, 1]),
+    (pa.array(["b", "a", "b", "b"]).dictionary_encode(), ("a", "b"), [1, 0, 1, 1])])
+def test_texts_and_truth_values_are_classes(tmp_path: Path, labels: object, names: tuple[str, ...],
+                                            numbers: list[int]) -> None:
+    source = open_source(both(tmp_path, table_of(4, patient=[7, 8, 9, 9], label=labels)))
+    assert source.class_names == names
+    assert source.train.labels.tolist() == source.test.labels.tolist() == numbers
+    assert source.facts[0] == ("The column 'image' holds the pictures and 'label' the labels; the splits are train and "
+                               "test.")
+
+
+def test_no_column_that_nobody_called_a_label_is_one(tmp_path: Path) -> None:
+    name = both(tmp_path, table_of(4, patient=[0, 1, 0, 1], __index_level_0__=[0, 1, 2, 3]))
+    with pytest.raises(SourceError, match=r"The labels are the column called 'label', and .* has none .*patient.*"
+                                          r"--label-column"):
+        open_source(name)
+    source = open_source(name, label_column="patient")
+    assert source.train.labels.tolist() == [0, 1, 0, 1]
+    with pytest.raises(SourceError, match="--label-column"):
+        open_source(name, label_column="species")
+    with pytest.raises(UsageError, match="The source 'digits' has no columns, so none called 'patient'"):
+        open_source("digits", label_column="patient")
+
+
+def test_labels_that_are_floats_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"Labels are integers, texts or truth values, and 'label' of .* is double"):
+        open_source(both(tmp_path, table_of(4, label=[0.0, 1.0, 0.0, 1.0])))
+
+
+def test_two_class_labels_without_the_usual_name_need_a_choice(tmp_path: Path) -> None:
+    data, folder = [encode(picture(seed)) for seed in range(2)], tmp_path
+    for split in ("train", "test"):
+        file = write_parquet(folder / f"{split}-0.parquet", data, [0, 1], class_names=NAMES, label="species")
+    assert open_source(f"parquet:{folder}").class_names == NAMES
+    table = pq.read_table(file)
+    features = {name: {"_type": "ClassLabel", "names": list(NAMES)} for name in ("species", "color")}
+    both(folder, table.append_column("color", pa.array([1, 0])).replace_schema_metadata(
+        {b"huggingface": json.dumps({"info": {"features": features}})}))
+    with pytest.raises(SourceError, match="--label-column"):
+        open_source(f"parquet:{folder}")
+    assert open_source(f"parquet:{folder}", label_column="color").test.labels.tolist() == [1, 0]
+
+
+def test_a_text_that_training_does_not_have(tmp_path: Path) -> None:
+    pq.write_table(table_of(3, label=["a", "b", "b"]), tmp_path / "train-0.parquet")
+    pq.write_table(table_of(3, label=["a", "b", "c"]), tmp_path / "test-0.parquet")
+    with pytest.raises(SourceError, match=r"Labels are 'a', 'b', but 'label' is c in row 2 of '.*test-0"):
+        open_source(f"parquet:{tmp_path}")
+
+
+def test_texts_in_one_file_and_integers_in_another(tmp_path: Path) -> None:
+    pq.write_table(table_of(2, label=["a", "b"]), tmp_path / "train-0.parquet")
+    pq.write_table(table_of(2, label=[0, 1]), tmp_path / "train-1.parquet")
+    pq.write_table(table_of(2, label=[0, 1]), tmp_path / "test-0.parquet")
+    with pytest.raises(SourceError, match=r"'label' holds other labels in .*train-1.* than in .*train-0"):
+        open_source(f"parquet:{tmp_path}")
+
+
+@pytest.mark.parametrize("gone", [0, 2, 4])
+def test_shards_that_are_not_all_there_are_refused(tmp_path: Path, gone: int) -> None:
+    data = [encode(picture(seed)) for seed in range(2)]
+    for number in range(5):
+        write_parquet(tmp_path / f"train-{number:05d}-of-00005.parquet", data, [0, 1])
+    write_parquet(tmp_path / "test-00000-of-00001.parquet", data, [0, 1])
+    assert len(open_source(f"parquet:{tmp_path}").train) == 10
+    (tmp_path / f"train-{gone:05d}-of-00005.parquet").unlink()
+    with pytest.raises(SourceError, match=rf"The split 'train' of .* has 5 files by their names, of which 4 are there "
+                                          rf"and {gone:05d} is missing"):
+        open_source(f"parquet:{tmp_path}")
+
+
+@pytest.mark.parametrize("unlabeled", [[-1] * 4, [None] * 4])
+def test_a_test_split_without_labels_gives_way_to_a_validation_split(tmp_path: Path, unlabeled: list[int | None]
+                                                                     ) -> None:
+    data = [encode(picture(seed)) for seed in range(12)]
+    for start, split, labels in ((0, "train", [0, 1, 2, 0]), (4, "validation", [2, 1, 0, 0]), (8, "test", unlabeled)):
+        write_parquet(tmp_path / f"{split}-0.parquet", data[start:start + 4], labels, class_names=NAMES)
+    source = open_source(f"parquet:{tmp_path}")
+    assert source.test.labels.tolist() == [2, 1, 0, 0]
+    np.testing.assert_array_equal(source.test.images[0], pixels(picture(4)))
+    assert source.facts == (
+        "The column 'image' holds the pictures and 'label' the labels; the splits are train and validation.",
+        "The labels of the test split are all -1 or missing, so it is not used.")
+    (tmp_path / "validation-0.parquet").unlink()
+    with pytest.raises(SourceError, match=r"in row 0 of '.*test-0"):
+        open_source(f"parquet:{tmp_path}")
+
+
+@pytest.mark.parametrize("train, test", [
+    ("data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"),
+    ("default/train/0000.parquet", "default/test/0000.parquet"), ("train/0000.parquet", "validation/0000.parquet"),
+    ("train.parquet", "test.parquet"), ("plain_text/train-0.parquet", "plain_text/val-0.parquet")])
+def test_layouts(small: Path, tmp_path_factory: pytest.TempPathFactory, train: str, test: str) -> None:
+    folder = tmp_path_factory.mktemp("layout")
+    data = [encode(picture(i)) for i in range(15)]
+    write_parquet(folder / train, data[:11], [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1], class_names=NAMES)
+    write_parquet(folder / test, data[11:], [0, 1, 2, 2], class_names=NAMES)
+    (folder / ".cache" / "train").mkdir(parents=True)
+    assert open_source(f"parquet:{folder}").fingerprint == open_source(f"parquet:{small}").fingerprint
+
+
+def test_several_data_sets_in_one_folder_need_a_choice(small: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("subsets")
+    for subset in ("full", "cropped"):
+        for split in ("train", "test"):
+            write_parquet(folder / subset / f"{split}-0.parquet", [encode(picture(i)) for i in range(2)], [0, 1])
+    with pytest.raises(SourceError, match=r"several data sets \(cropped, full\); .*parquet:.*/cropped"):
+        open_source(f"parquet:{folder}")
+    assert len(open_source(f"parquet:{folder}/full").train) == 2
+
+
+def test_a_split_in_files_of_two_kinds_is_refused(small: Path) -> None:
+    write_parquet(small / "train.parquet", [encode(picture(0))], [0], class_names=NAMES)
+    with pytest.raises(SourceError, match=r"The split 'train' of .* is in 'train.parquet' and in files called 'train-"):
+        open_source(f"parquet:{small}")
+
+
+def test_copies_of_training_pictures_are_counted(small: Path) -> None:
+    data = [encode(picture(i)) for i in (0, 1, 11, 12)]
+    write_parquet(small / "test-00000-of-00001.parquet", data, [0, 1, 2, 2], class_names=NAMES)
+    assert open_source(f"parquet:{small}").facts[1].startswith("2 of the 4 test images are in the training split too")
+
+
+@pytest.mark.slow
+def test_a_row_group_of_more_than_two_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_files, "MOST_UNPACKED", 2**33)
+    seen = encode(picture(3))
+    long = pa.array([seen + bytes(200_000_000)], pa.large_binary()).take(pa.array([0] * 11))  # decoders stop before
+    column = pa.StructArray.from_arrays([long], ["bytes"])
+    large = pa.table({"image": column, "label": [0, 1] * 5 + [0]})
+    pq.write_table(large, tmp_path / "train-0.parquet", compression="zstd", use_dictionary=False, write_batch_size=1)
+    pq.write_table(large.slice(9), tmp_path / "test-0.parquet", compression="zstd", write_batch_size=1)
+    del large, column, long
+    source = open_source(f"parquet:{tmp_path}")
+    assert source.train.labels.tolist() == [0, 1] * 5 + [0]
+    np.testing.assert_array_equal(source.train.decode(np.array([10]))[0], pixels(picture(3)))

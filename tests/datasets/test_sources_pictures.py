@@ -155,3 +155,41 @@ def test_many_threads_give_the_same_as_one(tmp_path: Path, monkeypatch: pytest.M
     whole = source.train.decode(np.arange(40))
     monkeypatch.setattr(pictures_module, "CHUNK_BYTES", 1)
     np.testing.assert_array_equal(source.train.decode(np.arange(40)), whole)
+
+
+def tiff(values: np.ndarray) -> bytes:
+    return encode(Image.fromarray(values), "TIFF")
+
+
+def test_floats_from_0_to_1(tmp_path: Path) -> None:
+    values = np.array([[0, 0.25, 0.5], [0.999, 1, 0.001]], np.float32)
+    np.testing.assert_array_equal(only_image(tmp_path, tiff(values)),
+                                  np.floor(255 * values.astype(np.float64) + 0.5).astype(np.uint8)[None])
+
+
+@pytest.mark.parametrize("values, message", [
+    (np.array([[0, 254.5]], np.float32), r"has floats from 0 to 254\.5, and floats are in \[0, 1\]"),
+    (np.array([[-0.5, 1]], np.float32), "has floats from -0.5 to 1"),
+    (np.array([[np.nan, 1]], np.float32), "has floats from nan"),
+    (np.array([[0, 70_000]], np.int32), "has whole numbers of 32 bits, of which none is known to be white")])
+def test_numbers_without_a_known_white_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:
+    with pytest.raises(SourceError, match=f"^'.*/000.png' {message}"):
+        only_image(tmp_path, tiff(values))
+
+
+def test_16_bit_gray_in_a_tiff_keeps_its_high_byte(tmp_path: Path) -> None:
+    values = np.array([[0, 256, 65_535]], np.uint16)
+    assert only_image(tmp_path, tiff(values)).ravel().tolist() == [0, 1, 255]
+
+
+def test_a_split_of_one_value_is_told_by_the_run(tmp_path: Path) -> None:
+    from roar import pipeline
+    from roar.experiment import load_experiment
+
+    black = encode(Image.new("L", (8, 8)))
+    write_folder(tmp_path / "images", {f"{split}/{name}": [black if split == "train" else encode(picture(3, mode="L"))]
+                                       for split in ("train", "test") for name in ("a", "b")})
+    experiment = load_experiment(None, {"source": {"name": f"folder:{tmp_path / 'images'}", "image_size": 8},
+                                        "store": str(tmp_path / "store")})
+    facts = pipeline.prepare(experiment).source.facts
+    assert [fact.partition(";")[0] for fact in facts] == ["Every pixel of the training split is 0"]

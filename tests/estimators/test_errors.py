@@ -83,8 +83,8 @@ def test_a_network_must_be_differentiable() -> None:
             rank(["gradient"], Around(change))
 
 
-def test_a_budget_too_small_for_one_image_is_refused() -> None:
-    with pytest.raises(EstimatorError, match=r"One image takes .* GB .*; raise compute\.memory_budget"):
+def test_a_budget_too_small_for_a_pass_is_refused() -> None:
+    with pytest.raises(EstimatorError, match=r"A pass of 3 images takes .* GB .*; raise compute\.memory_budget"):
         rank(["gradient"], memory_budget=1e-9)
 
 

@@ -82,3 +82,28 @@ def test_guiding_differs_from_the_gradient_and_leaves_no_trace() -> None:
 def test_a_network_without_relu_is_refused(activation: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(EstimatorError, match="has no ReLU, so 'guided-backprop'"):
         guided_backprop(network(activation), images(), TARGETS)
+
+
+class Mixed(nn.Module):
+    """``relus`` ReLUs, then ``others`` activations of another kind."""
+
+    def __init__(self, relus: int, others: int, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.last = nn.Linear(3, 4)
+        self.relus, self.others, self.activation = relus, others, activation
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images
+        for _ in range(self.relus):
+            x = torch.relu(x + 0.5)
+        for _ in range(self.others):
+            x = self.activation(x)
+        return self.last(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("activation", [F.gelu, F.silu, torch.tanh, F.leaky_relu, F.hardswish, F.elu, F.mish,
+                                        torch.sigmoid, F.softplus, F.celu, F.selu, nn.PReLU().double()])
+def test_a_network_of_mostly_other_activations_is_refused(activation: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(EstimatorError, match=r"of this network's 5 activations 2 are ReLUs and the others .*'grad"):
+        guided_backprop(Mixed(2, 3, activation).double().eval(), images(), TARGETS)
+    assert guided_backprop(Mixed(3, 3, activation).double().eval(), images(), TARGETS).shape == images().shape

@@ -12,7 +12,10 @@ from explained import NORMALISATION, pictures, small_network
 from ranked import rank_images
 from torch import Tensor, nn
 
+from roar.errors import EstimatorError
 from roar.estimators import ESTIMATORS, RankedImages
+from roar.estimators import rows as rows_module
+from roar.estimators.kinds import blocks
 from roar.estimators.rows import CPU_ACTIVATIONS, activation_bytes, rows_that_fit
 from roar.experiment import EstimatorSettings
 
@@ -87,6 +90,22 @@ def test_rows_follow_from_the_budget_alone() -> None:
     assert rows_that_fit(network, image, None) == CPU_ACTIVATIONS // row
     assert rows_that_fit(network, image, 10.5 * row / 1e9) == 10
     assert rows_that_fit(network, image, 1000.0) == CPU_ACTIVATIONS // row
+
+
+@pytest.mark.parametrize("rows", [1.5, 2.5])
+def test_a_budget_never_leaves_a_pass_of_one_image(rows: float) -> None:
+    network, image = small_network().eval(), NORMALISATION.apply(torch.from_numpy(pictures(1)))
+    row = activation_bytes(network, image)
+    with pytest.raises(EstimatorError, match=r"A pass of 3 images takes .* GB"):
+        rows_that_fit(network, image, rows * row / 1e9)
+    assert all(block.stop - block.start > 1 for count in range(2, 30) for block in blocks(count, 3))
+
+
+def test_large_images_that_have_a_pass_each_keep_it_under_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, image = small_network().eval(), NORMALISATION.apply(torch.from_numpy(pictures(1)))
+    row = activation_bytes(network, image)
+    monkeypatch.setattr(rows_module, "CPU_ACTIVATIONS", row)
+    assert rows_that_fit(network, image, None) == rows_that_fit(network, image, 1.5 * row / 1e9) == 1
 
 
 def test_the_bytes_of_a_pass_are_what_autograd_keeps_and_grow_with_the_image() -> None:

@@ -290,3 +290,29 @@ def test_a_pointer_of_git_lfs(suffix: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"is a Git LFS pointer in the place of weights of 1.1 MB; fetch them with "
                                          "`git lfs pull`"):
         load_weights(create("simplecnn"), path)
+
+
+def test_a_prefix_that_nobody_knows_is_taken_off_where_the_rest_are_the_networks_names(tmp_path: Path) -> None:
+    weights = {f"backbone.{name}": tensor for name, tensor in state().items()}
+    path = tmp_path / "weights.safetensors"
+    save_file(weights, path)
+    assert load_weights(create("simplecnn", seed=2), path) == ["took 'backbone.' off the names"]
+    refused({f"layer1.{number}": torch.zeros(1) for number in range(3)}, tmp_path, r"have layer1\.0.*choose the model")
+
+
+@pytest.mark.parametrize("made, says", [
+    ({"num_classes": 7}, "for as many classes as the source has"),
+    ({"in_channels": 1}, "for images of 1 channels and the source's have 3$|source's have 3\\."),
+    ({"image_size": 12}, "for images of another size: give --image-size")])
+def test_what_differs_is_blamed(made: dict[str, int], says: str, tmp_path: Path) -> None:
+    name = "linear" if "image_size" in made else "simplecnn"
+    save_file(create(name, **made).state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(ModelError, match=says):
+        load_weights(create(name), tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.float8_e4m3fn, torch.float8_e5m2])
+def test_quantized_weights_are_named_as_what_they_are(kind: torch.dtype, tmp_path: Path) -> None:
+    save_file({name: tensor.to(kind) for name, tensor in state().items()}, tmp_path / "w.safetensors")
+    with pytest.raises(ModelError, match=r"is (int8|float8_\w+) and the network's is float32; give weights in float32"):
+        load_weights(create("simplecnn"), tmp_path / "w.safetensors")

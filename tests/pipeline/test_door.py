@@ -213,3 +213,45 @@ def test_a_plan_names_files_by_their_whole_paths(tmp_path: Path, monkeypatch: py
     assert found["model"][0]["regularizer"] == f"{tmp_path}/own.py:pull(by=2)+l1(1)+{tmp_path}/more.py:tug"
     assert found["retrain"]["model"] == f"{tmp_path}/own.py:Net"
     assert found["degrade"]["fill"] == f"{tmp_path}/own.py:haze"
+
+
+def test_an_image_size_that_a_network_cannot_take_is_told_before_it_is_trained(tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    with pytest.raises(ModelError, match=r"'timm/inception_v3' does not fit\. The network cannot take images of 1x32"
+                                         r"x32 \(they are too small for its layers\)"):
+        prepared(tmp_path, model=[{"name": "timm/inception_v3"}], source={**SMALL["source"], "image_size": 32})
+    assert is_empty(tmp_path)
+
+
+def test_gray_images_for_a_network_that_takes_color(tmp_path: Path) -> None:
+    weights = tmp_path / "color.safetensors"
+    save_file(create("simplecnn", in_channels=3, image_size=8, seed=1).state_dict(), weights)
+    model = [{"name": "simplecnn", "weights": str(weights)}]
+    with pytest.raises(ModelError, match=r"for images of 3 channels and the source's have 1: give --channels 3"):
+        prepared(tmp_path / "store", model=model)
+    session = prepared(tmp_path / "store", model=model, source={**SMALL["source"], "channels": 3})
+    gray = prepared(tmp_path / "store").source
+    assert session.source.train.images.shape == (40, 3, 8, 8)
+    assert all((session.source.test.images[:, c] == gray.test.images[:, 0]).all() for c in range(3))
+    assert session.source.fingerprint != gray.fingerprint
+    pipeline.rank(session)
+
+
+class Dead(nn.Module):
+    """Its logits do not depend on the image."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.last = nn.Linear(64, num_classes)
+        nn.init.constant_(self.last.bias, 0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(torch.relu(images.flatten(1) * 0 - 1))
+
+
+def test_a_dead_network_is_told_when_it_is_ranked(tmp_path: Path) -> None:
+    told = Told()
+    session = prepared(tmp_path, Dead, told)
+    pipeline.rank(session)
+    found = [sentence for sentence in told.sentences if "a random one" in sentence]
+    assert [sentence.partition(" scores")[0] for sentence in found] == ["'gradient'"] * 2

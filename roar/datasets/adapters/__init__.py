@@ -64,7 +64,7 @@ def _split(make: Made, parts: Parts, name: str, frame: Frame, notes: list[str], 
     if isinstance(part, tuple):
         images, labels = part
         whole = array_split(images, labels, request.image_size)
-        return WholeSplit(whole.labels, whole.decode, ImageHashes(whole.decode))
+        return WholeSplit(whole.labels, whole.decode, ImageHashes(whole.decode), hashes=whole.hashes)
     return item_split(partial(_part, make, name), name, frame, notes, request.on_progress)
 
 

@@ -90,8 +90,12 @@ class _Digest:
     on_progress: OnProgress
 
     def __call__(self, positions: np.ndarray) -> bytes:
+        return hashlib.sha256(self.each(positions).tobytes()).digest()
+
+    def each(self, positions: np.ndarray) -> np.ndarray:
+        """The hash of each image, uint8 ``[n, 16]``."""
         read_through(self.items, positions[~self.items.read[positions]], self.on_progress)
-        return hashlib.sha256(self.items.hashes[positions].tobytes()).digest()
+        return np.asarray(self.items.hashes[positions])
 
 
 def item_split(load: Callable[[], Any], name: str, frame: Frame, notes: list[str],
@@ -109,7 +113,8 @@ def item_split(load: Callable[[], Any], name: str, frame: Frame, notes: list[str
                   np.zeros((count, HASH_BYTES), np.uint8), np.zeros(count, bool))
     if labels is None:
         read_through(items, np.arange(count), on_progress)
-    return WholeSplit(items.labels, items, _Digest(items, on_progress))
+    digest = _Digest(items, on_progress)
+    return WholeSplit(items.labels, items, digest, hashes=digest.each)
 
 
 def read_through(items: Items, positions: np.ndarray, on_progress: OnProgress) -> None:

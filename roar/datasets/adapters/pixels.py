@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from roar.datasets.sources.pictures import BROKEN, eight_bit, is_gray
+from roar.datasets.sources.pictures import BROKEN, check_depth, eight_bit, is_gray
 from roar.errors import SourceError
 
 BLOCK = 256  # images that are converted at a time
@@ -70,6 +70,7 @@ def to_pixels(value: Any, what: str) -> np.ndarray:
         return image
     try:
         gray = is_gray(value)
+        check_depth(value)
         picture = eight_bit(ImageOps.exif_transpose(value))
         pixels = np.asarray(picture.convert("L" if gray else "RGB"))
     except BROKEN as error:

@@ -33,12 +33,22 @@ class _Digest:
         return digest.digest()
 
 
+@dataclass(frozen=True, eq=False)
+class _Hashes:
+    images: np.ndarray
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        found = [hashlib.blake2b(np.ascontiguousarray(self.images[position]).data, digest_size=16).digest()
+                 for position in positions.tolist()]
+        return np.frombuffer(b"".join(found), np.uint8).reshape(-1, 16)
+
+
 def array_split(images: np.ndarray, labels: np.ndarray, image_size: int | None) -> WholeSplit:
     """A split from images uint8 ``[N, C, H, W]``, C = 1 or 3, and labels ``[N]``."""
     if image_size is not None and images.shape[2:] != (image_size, image_size):
         images = np.stack([resized(image, image_size) for image in images])
     images = np.ascontiguousarray(images)
-    return WholeSplit(np.asarray(labels, dtype=np.int64), _Decode(images), _Digest(images))
+    return WholeSplit(np.asarray(labels, dtype=np.int64), _Decode(images), _Digest(images), hashes=_Hashes(images))
 
 
 def resized(image: np.ndarray, size: int) -> np.ndarray:

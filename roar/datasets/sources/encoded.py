@@ -19,19 +19,22 @@ Read = Callable[[np.ndarray], Sequence[Encoded]]  # the pictures at positions in
 
 @dataclass(frozen=True, eq=False)
 class EncodedSplit:
-    """Labels int64 ``[N]``, a function that reads pictures, and a digest as in :class:`WholeSplit`."""
+    """Labels int64 ``[N]``, a function that reads pictures, a digest and hashes as in :class:`WholeSplit`."""
 
     labels: np.ndarray
     read: Read
     digest: Callable[[np.ndarray], bytes]
+    hashes: Callable[[np.ndarray], np.ndarray]
 
 
 def encoded_source(label: str, spelling: str, class_names: tuple[str, ...], train: EncodedSplit | None,
-                   test: EncodedSplit, image_size: int | None, notes: list[str] | None = None) -> WholeSource:
+                   test: EncodedSplit, image_size: int | None, notes: list[str] | None = None,
+                   facts: Sequence[str] = ()) -> WholeSource:
     """A source from the pictures of its splits; ``train`` is ``None`` for a test split alone.
 
     Args:
         notes: what is to be told of it, also later.
+        facts: what was read and what was left out.
 
     Raises:
         SourceError: sizes differ and no size to scale to is given, or a picture is broken.
@@ -40,10 +43,11 @@ def encoded_source(label: str, spelling: str, class_names: tuple[str, ...], trai
     notes = [] if notes is None else notes
 
     def whole(name: str, split: EncodedSplit) -> WholeSplit:
-        return WholeSplit(split.labels, _Decode(split.read, frame, GrayNote(name, notes)), split.digest)
+        decode = _Decode(split.read, frame, GrayNote(name, notes))
+        return WholeSplit(split.labels, decode, split.digest, hashes=split.hashes)
 
     return WholeSource(label, class_names, frame.channels, frame.height, frame.width,
-                       None if train is None else whole("training", train), whole("test", test), notes)
+                       None if train is None else whole("training", train), whole("test", test), notes, list(facts))
 
 
 def _find_frame(splits: Sequence[EncodedSplit], image_size: int | None, spelling: str) -> Frame:

@@ -16,12 +16,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from roar.datasets.registry import source_kind
-from roar.datasets.source import WholeSource, WholeSplit
+from roar.datasets.source import Request, WholeSource, WholeSplit
 from roar.datasets.sources.arrays import array_split
 from roar.datasets.sources.options import check_range, parse_options
 from roar.errors import UsageError
@@ -35,7 +34,7 @@ STEPS = 16  # of a pixel for 1 of x
 
 @source_kind("hooker-toy", "the 16-dimensional linear task of Hooker et al. 2019, 1x4x4, 2 classes; offline", "OPTIONS",
              argument_required=False)
-def open_hooker_toy(argument: str, root: str | Path | None, image_size: int | None) -> WholeSource:
+def open_hooker_toy(argument: str, request: Request) -> WholeSource:
     """Open ``hooker-toy`` or ``hooker-toy:train=5000,test=1000,seed=0``.
 
     Raises:
@@ -44,8 +43,8 @@ def open_hooker_toy(argument: str, root: str | Path | None, image_size: int | No
     options = parse_options("hooker-toy", argument, DEFAULTS)
     for name, low, high in (("train", 1, 10**7), ("test", 1, 10**7), ("seed", 0, 2**63 - 1)):
         check_range("hooker-toy", options, name, low, high)
-    if image_size not in (None, 4):
-        raise UsageError(f"The images of 'hooker-toy' have 4x4 pixels and are not scaled to {image_size}; "
+    if request.image_size not in (None, 4):
+        raise UsageError(f"The images of 'hooker-toy' have 4x4 pixels and are not scaled to {request.image_size}; "
                          "leave the image size out.")
     return WholeSource("hooker-toy", ("z <= 0", "z > 0"), 1, 4, 4, _split(options, "train"), _split(options, "test"))
 

@@ -1,110 +1,105 @@
-"""Hugging Face's image layout: ``train-*.parquet`` and ``test-*.parquet``, on a disk or in a bucket.
+"""Parquet files with pictures and labels, in the layouts of Hugging Face, on a disk or in a bucket.
 
-A file holds a struct column with the encoded picture in ``bytes`` and an integer column of labels; the
-schema's metadata may name the classes. Pictures stay where they are until they are asked for. Where no file begins
-with ``train-``, there is a test split alone.
+A file holds a struct column with the encoded picture in ``bytes`` and a column of labels: integers, whose names the
+schema's metadata may give, or texts or truth values, which are the classes. Pictures stay where they are until they
+are asked for. Where there are no training files, there is a test split alone.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import fs
 
 from roar.datasets.limits import require_images
 from roar.datasets.registry import source_kind
-from roar.datasets.source import WholeSource
+from roar.datasets.source import Request, WholeSource
 from roar.datasets.sources.encoded import EncodedSplit, encoded_source
 from roar.datasets.sources.parquet_files import (
     UNREADABLE,
     Columns,
     ParquetFiles,
+    is_label,
     is_picture,
-    one_line,
     open_file,
+    read_labels,
     scan,
     unreadable,
 )
+from roar.datasets.sources.parquet_layout import find_layout, split_files
 from roar.errors import SourceError
 
 TEST_NAMES = ("test", "validation", "valid", "val")
 MOST_CLASSES = 100_000  # that have no names: a larger label is taken for a mistake
 LABEL_NAMES = ("label", "labels", "fine_label")
-EXPECTED = "the folder that holds train-*.parquet and test-*.parquet"
 
 
-@source_kind("parquet", "Hugging Face's image layout: train-*.parquet and test-*.parquet, or test-*.parquet alone",
-             "PATH", is_path=True)
-def open_parquet(argument: str, root: str | Path | None, image_size: int | None) -> WholeSource:
+@source_kind("parquet", "Hugging Face's image layouts: train-*.parquet and test-*.parquet, or test-*.parquet alone",
+             "PATH", is_path=True, has_columns=True)
+def open_parquet(argument: str, request: Request) -> WholeSource:
     """Open a folder of Parquet files: labels are read and pictures are hashed, not decoded.
 
     Raises:
         SourceError: files, columns, labels or pictures are missing, broken or do not fit.
     """
-    filesystem, folder = _locate(argument)
-    files = _list(filesystem, folder, argument)
-    train_files, test_files = _files_of(("train",), files), _files_of(TEST_NAMES, files)
-    if not test_files:
-        raise _no_files("test" if train_files else "train", files, argument)
-    columns, class_names = _find_columns(filesystem, (train_files or test_files)[0])
-    train = scan(filesystem, train_files, columns) if train_files else None
-    test = scan(filesystem, test_files, columns)
-    named = class_names is not None
-    if class_names is None:
-        largest = min(int((train or test).labels.max()), MOST_CLASSES - 1)
-        class_names = tuple(str(label) for label in range(max(largest, 0) + 1))
-    for scanned in (train, test):
-        if scanned is not None:
-            _check_labels(scanned, len(class_names))
-    if not named:
-        require_images(len(class_names), len((train or test).labels))
-    return encoded_source(PurePosixPath(folder).name, f"parquet:{argument}", class_names,
-                          None if train is None else EncodedSplit(train.labels, train.read, train.digest),
-                          EncodedSplit(test.labels, test.read, test.digest), image_size)
+    layout = find_layout(argument)
+    filesystem, train_files = layout.filesystem, split_files(layout, ("train",))
+    first = train_files or split_files(layout, TEST_NAMES)
+    columns, class_names = _find_columns(filesystem, first[0], request.label_column)
+    test_name, unlabeled = _labeled(filesystem, layout.splits, columns)
+    test_files = split_files(layout, (test_name,))
+    train = scan(filesystem, train_files, columns, first[0]) if train_files else None
+    test = scan(filesystem, test_files, columns, first[0])
+    named = class_names or _texts(train or test)
+    classes = named or _numbers(train or test)
+    labels = [None if files is None else _labels(files, classes) for files in (train, test)]
+    if named is None:
+        require_images(len(classes), len((train or test).column))
+    facts = [f"The column '{columns.picture}' holds the pictures and '{columns.label}' the labels; the splits are "
+             f"{'train and ' if train else ''}{test_name}."]
+    facts += [f"The labels of the {name} split are all -1 or missing, so it is not used." for name in unlabeled]
+    train_split, test_split = (None if files is None or found is None else
+                               EncodedSplit(found, files.read, files.digest, files.hashes_at)
+                               for files, found in zip((train, test), labels, strict=True))
+    assert test_split is not None  # there are test files
+    return encoded_source(layout.name, f"parquet:{argument}", classes, train_split, test_split, request.image_size,
+                          facts=facts)
 
 
-def _locate(argument: str) -> tuple[fs.FileSystem, str]:
-    try:
-        if "://" not in argument:
-            return fs.LocalFileSystem(), Path(argument).expanduser().absolute().as_posix()
-        filesystem, folder = fs.FileSystem.from_uri(argument)
-    except (*UNREADABLE, ValueError, RuntimeError) as error:  # RuntimeError: of whom ~ is the home nobody knows
-        raise SourceError(f"'{argument}' cannot be opened ({one_line(error)}); give a folder or a URL that "
-                          "pyarrow knows, such as s3://bucket/folder.") from None
-    return filesystem, folder
+def _labeled(filesystem: fs.FileSystem, splits: dict[str, list[str]], columns: Columns) -> tuple[str, list[str]]:
+    """The split to evaluate: the first of the test splits that has labels, and those before it that have none.
+
+    Where none has labels it is the first, whose labels are then refused.
+    """
+    names = [name for name in TEST_NAMES if name in splits]
+    unlabeled: list[str] = []
+    for name in names:
+        if any(not _without_labels(read_labels(filesystem, file, columns)) for file in splits[name]):
+            return name, unlabeled
+        unlabeled.append(name)
+    return names[0], []
 
 
-def _list(filesystem: fs.FileSystem, folder: str, argument: str) -> list[str]:
-    """The paths of the Parquet files of a folder, sorted."""
-    try:
-        infos = filesystem.get_file_info(fs.FileSelector(folder))
-    except FileNotFoundError:
-        raise SourceError(f"There is no folder '{argument}'; give {EXPECTED}.") from None
-    except (*UNREADABLE, ValueError) as error:
-        raise SourceError(f"'{argument}' is no folder that can be read ({one_line(error)}); give {EXPECTED}."
-                          ) from None
-    return sorted(info.path for info in infos if info.is_file and info.base_name.endswith(".parquet"))
+def _without_labels(column: pa.ChunkedArray) -> bool:
+    """Whether there are rows, and each label is null or -1, as where a challenge keeps its labels to itself."""
+    if not len(column):
+        return False
+    if not pa.types.is_integer(column.type):
+        return bool(column.null_count == len(column))
+    return not pc.any(pc.not_equal(column.cast(pa.int64()), -1)).as_py()
 
 
-def _files_of(names: Sequence[str], files: Sequence[str]) -> list[str]:
-    """The files of the first split that there is among some names; none where there is no such split."""
-    splits = ([file for file in files if PurePosixPath(file).name.startswith(f"{name}-")] for name in names)
-    return next(filter(None, splits), [])
+def _find_columns(filesystem: fs.FileSystem, file: str, named: str | None
+                  ) -> tuple[Columns, tuple[str, ...] | None]:
+    """The columns of pictures and labels, and the names of the classes if there are any.
 
-
-def _no_files(split: str, files: Sequence[str], argument: str) -> SourceError:
-    there = ", ".join(PurePosixPath(file).name for file in files[:5]) or "no Parquet files"
-    more = ", ..." if len(files) > 5 else ""
-    return SourceError(f"'{argument}' holds no {split}-*.parquet but {there}{more}; give {EXPECTED}.")
-
-
-def _find_columns(filesystem: fs.FileSystem, file: str) -> tuple[Columns, tuple[str, ...] | None]:
-    """The columns of pictures and labels, and the names of the classes if there are any."""
+    Args:
+        named: the column of labels; ``None``: the one called so, or the one that the metadata call a ClassLabel.
+    """
     try:
         with open_file(filesystem, file) as opened:
             schema = opened.schema_arrow
@@ -116,16 +111,26 @@ def _find_columns(filesystem: fs.FileSystem, file: str) -> tuple[Columns, tuple[
     if not pictures:
         raise SourceError(f"'{file}' has no struct column with binary 'bytes', the pictures (its columns: "
                           f"{there}); write it in Hugging Face's image layout.")
-    integers = [column.name for column in schema if pa.types.is_integer(column.type)]
-    labels = ([name for name in LABEL_NAMES if name in integers]
-              or [name for name in integers if "names" in features.get(name, {})] or integers)
-    if not labels:
-        raise SourceError(f"'{file}' has no column of integers, the labels (its columns: {there}); "
-                          "add one called 'label'.")
-    names = features.get(labels[0], {}).get("names")
-    if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
-        return Columns(pictures[0], labels[0]), tuple(names)
-    return Columns(pictures[0], labels[0]), None
+    label = _label_column(schema, features, named)
+    if label is None:
+        raise SourceError(f"The labels are the column called 'label', and '{file}' has none (its columns: {there}); "
+                          "name the column of the labels with --label-column.")
+    if not is_label(schema.field(label).type):
+        raise SourceError(f"Labels are integers, texts or truth values, and '{label}' of '{file}' is "
+                          f"{schema.field(label).type}; write it as integers, or name another with --label-column.")
+    names = features.get(label, {}).get("names")
+    if (pa.types.is_integer(schema.field(label).type) and isinstance(names, list) and names
+            and all(isinstance(name, str) for name in names)):
+        return Columns(pictures[0], label), tuple(names)
+    return Columns(pictures[0], label), None
+
+
+def _label_column(schema: pa.Schema, features: dict[str, dict[str, Any]], named: str | None) -> str | None:
+    """The name of the column of labels; ``None`` where there is none, or where it could be one of several."""
+    if named is not None:
+        return named if named in schema.names else None
+    classes = [name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"]
+    return next((name for name in LABEL_NAMES if name in schema.names), classes[0] if len(classes) == 1 else None)
 
 
 def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
@@ -139,10 +144,36 @@ def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     return {k: v for k, v in info.items() if isinstance(v, dict)} if isinstance(info, dict) else {}
 
 
-def _check_labels(files: ParquetFiles, classes: int) -> None:
-    outside = np.flatnonzero((files.labels < 0) | (files.labels >= classes) | files.unlabeled)
+def _texts(files: ParquetFiles) -> tuple[str, ...] | None:
+    """The texts or truth values of a column, sorted, which are the classes; ``None`` of integers."""
+    if pa.types.is_integer(files.column.type):
+        return None
+    return tuple(sorted(text for text in pc.unique(files.column).to_pylist() if text is not None))
+
+
+def _numbers(files: ParquetFiles) -> tuple[str, ...]:
+    """The names of classes that have none: 0 and on."""
+    largest = min(int(pc.max(files.column).as_py() or 0), MOST_CLASSES - 1)
+    return tuple(str(label) for label in range(max(largest, 0) + 1))
+
+
+def _labels(files: ParquetFiles, classes: tuple[str, ...]) -> np.ndarray:
+    """The labels int64 ``[N]``, positions in the classes.
+
+    Raises:
+        SourceError: one is null or none of them.
+    """
+    if pa.types.is_integer(files.column.type):
+        labels = files.column.fill_null(-1).to_numpy()
+        known = f"in 0 .. {len(classes) - 1}"
+    else:
+        labels = pc.index_in(files.column, value_set=pa.array(classes, pa.string())).fill_null(-1).to_numpy()
+        known = "those of the training split" if len(classes) > 5 else ", ".join(map(repr, classes))
+    found: np.ndarray = labels.astype(np.int64)
+    outside = np.flatnonzero((found < 0) | (found >= len(classes)))
     if len(outside):
         position = int(outside[0])
-        value = "null" if files.unlabeled[position] else files.labels[position]
-        raise SourceError(f"Labels are in 0 .. {classes - 1}, but '{files.columns.label}' is {value} in "
+        value = files.column[position].as_py()
+        raise SourceError(f"Labels are {known}, but '{files.columns.label}' is {'null' if value is None else value} in "
                           f"{files.where(position)}; correct the label or the names of the classes.")
+    return found

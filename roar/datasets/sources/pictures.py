@@ -1,8 +1,9 @@
 """Encoded pictures (PNG, JPEG, WebP, ...) to 8-bit arrays, many at a time.
 
 Every picture becomes one channel or three. Orientation in the metadata is applied. What is transparent is
-shown on white. 16-bit gray keeps its high byte, as Pillow keeps it of 16-bit color; other depths are
-converted as Pillow does. Where a size is asked for, a picture is scaled so that its shorter side has it
+shown on white. 16-bit gray keeps its high byte, as Pillow keeps it of 16-bit color; floats x in [0, 1] become
+``floor(255 x + 0.5)``, other floats and 32-bit whole numbers are refused; palettes, CMYK and other modes of 8 bits
+are converted as Pillow does. Where a size is asked for, a picture is scaled so that its shorter side has it
 (bilinear, antialiased), and the center is cropped.
 """
 
@@ -38,7 +39,7 @@ BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, Ar
 
 T = TypeVar("T")
 
-_GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
+_GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 _ORIENTATION = 0x0112  # the EXIF tag
 _quiet = threading.Lock()
 
@@ -164,6 +165,7 @@ def _decode_into(encoded: Encoded, frame: Frame, image: np.ndarray) -> bool:
     picture = _open(encoded)
     mode = "L" if frame.channels == 1 else "RGB"
     try:
+        check_depth(picture)
         if _orientation(picture) != 1:
             picture = ImageOps.exif_transpose(picture)
         gray = is_gray(picture)
@@ -194,8 +196,32 @@ def is_gray(picture: Image.Image) -> bool:
     return picture.mode in _GREY
 
 
+class UnknownWhiteError(ValueError):
+    """A picture whose numbers do not say which of them is white."""
+
+
+def check_depth(picture: Image.Image) -> None:
+    """Refuse whole numbers of 32 bits, but those that Pillow makes of 16 bits in PNG and PPM files.
+
+    Raises:
+        UnknownWhiteError: the picture has them.
+    """
+    if picture.mode == "I" and picture.format not in ("PNG", "PPM"):
+        raise UnknownWhiteError("has whole numbers of 32 bits, of which none is known to be white; write 8 or 16 bits")
+
+
 def eight_bit(picture: Image.Image) -> Image.Image:
-    """The picture with 8 bits a channel and nothing transparent."""
+    """The picture with 8 bits a channel and nothing transparent.
+
+    Raises:
+        UnknownWhiteError: its floats are not in [0, 1].
+    """
+    if picture.mode == "F":
+        values = np.asarray(picture, dtype=np.float64)
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise UnknownWhiteError(f"has floats from {values.min():g} to {values.max():g}, and floats are in [0, 1], "
+                                    "0 black and 1 white; divide by their largest value")
+        return Image.fromarray(np.floor(255 * values + 0.5).astype(np.uint8))
     if picture.mode.startswith("I"):
         return Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     if picture.has_transparency_data:
@@ -208,6 +234,8 @@ def eight_bit(picture: Image.Image) -> Image.Image:
 def _broken(encoded: Encoded, error: BaseException) -> SourceError:
     if isinstance(error, UnidentifiedImageError):
         reason = f"is not a picture in any of {', '.join(FORMATS)}"
+    elif isinstance(error, UnknownWhiteError):
+        return SourceError(f"{_capital(encoded.where())} {error}.")
     else:
         reason = f"is a broken picture ({' '.join(str(error).split())[:200] or type(error).__name__})"
     return SourceError(f"{_capital(encoded.where())} {reason}; replace or remove it.")

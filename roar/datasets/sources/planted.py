@@ -14,12 +14,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from roar.datasets.registry import source_kind
-from roar.datasets.source import WholeSource, WholeSplit
+from roar.datasets.source import Request, WholeSource, WholeSplit
 from roar.datasets.sources.options import check_range, parse_options
 from roar.errors import UsageError
 from roar.seeds.streams import derive, random_order
@@ -37,7 +36,7 @@ BLOCK = 64  # images made at a time
 
 @source_kind("planted", "made images whose class lies in known pixels, e.g. planted:size=16,classes=4; offline",
              "OPTIONS", argument_required=False)
-def open_planted(argument: str, root: str | Path | None, image_size: int | None) -> WholeSource:
+def open_planted(argument: str, request: Request) -> WholeSource:
     """Open ``planted:NAME=NUMBER,...``. The options are:
 
     size, channels, train, test: pixels of a side, channels (1 or 3) and how many images; classes: how many.
@@ -52,9 +51,9 @@ def open_planted(argument: str, root: str | Path | None, image_size: int | None)
     options = parse_options("planted", argument, DEFAULTS)
     for name, (low, high) in LIMITS.items():
         check_range("planted", options, name, low, high)
-    if image_size is not None and image_size != options["size"]:
+    if request.image_size not in (None, options["size"]):
         raise UsageError(f"The images of 'planted' are made in their size, {options['size']}, not scaled to "
-                         f"{image_size}; write planted:size={image_size}.")
+                         f"{request.image_size}; write planted:size={request.image_size}.")
     if options["channels"] == 2:
         raise UsageError("The option 'channels' of 'planted' is 1 or 3, not 2; correct it.")
     recipe = _Recipe(**options)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 SPRINGENBERG = Paper("Striving for Simplicity: The All Convolutional Net",
                      "Springenberg, Dosovitskiy, Brox, Riedmiller", 2014, "https://arxiv.org/abs/1412.6806")
 
+# Activations that let negative gradients pass, by their nodes in a graph.
+OTHERS = {"Celu", "Elu", "Gelu", "Hardsigmoid", "Hardswish", "LeakyRelu", "LogSigmoid", "Mish", "Prelu", "PreluKernel",
+          "Sigmoid", "Silu", "Softplus", "Tanh"}
+
 
 @method("guided-backprop", SPRINGENBERG, "gradient that passes a ReLU only where it is positive",
         suffix="gb", aliases=("gb",))
@@ -24,7 +28,7 @@ def guided_backprop(network: nn.Module, images: Tensor, targets: Tensor) -> Tens
     """R^l = 1[x^l > 0] 1[R^(l+1) > 0] R^(l+1) at every ReLU l, elsewhere the plain gradient, ``[B, C, H, W]``.
 
     Raises:
-        EstimatorError: the network has no ReLU.
+        EstimatorError: the network has no ReLU, or more activations of other kinds than ReLUs.
     """
     return input_gradient(network, images, targets, _guide)
 
@@ -35,14 +39,21 @@ def _guide(last: Node) -> None:
     The graph shows each use of a ReLU, be it a module or a function, in place or not, or a module used twice,
     and it dies with the pass: nothing is attached to the network.
     """
-    guided = 0
+    guided, others = 0, list[str]()
     for node in nodes(last):
+        if operation(node) in OTHERS:
+            others.append(operation(node))
         if _is_relu(node):
             node.register_prehook(_positive_part)
             guided += 1
     if not guided:
         raise EstimatorError("The network has no ReLU, so 'guided-backprop' would be the plain gradient; "
                              "use 'gradient' for a network of other activations.")
+    if guided < len(others):
+        kinds = ", ".join(sorted(set(others)))
+        raise EstimatorError(f"'guided-backprop' changes the gradient at ReLUs alone, and of this network's "
+                             f"{guided + len(others)} activations {guided} are ReLUs and the others {kinds}, so it "
+                             "would be nearly the plain gradient; use 'gradient' for such a network.")
 
 
 def _is_relu(node: Any) -> bool:
