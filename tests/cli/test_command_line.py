@@ -52,6 +52,9 @@ def test_the_module_runs_as_the_command(tmp_path: Path) -> None:
     (["rank", "--source", "digit"], "'digit' is not a source; did you mean 'digits'"),
     (["rank", "--model", "simplecn"], "'simplecn' is not a model; did you mean 'simplecnn'"),
     (["retrain", "--threshold", "150"], "a threshold is the percentage of pixels replaced, from 0 to 100"),
+    (["retrain", "--threshold", "0,0.5,0.125,50"], "and 0.125, 0.5 is less than one; write 12.5, 50 if a share "
+     "is meant, or set percent (--percent, percent = true) for 0.125, 0.5 %"),
+    (["agreement", "--threshold", "0.5"], "write 50 if a share is meant"),
     (["retrain", "--threshold", "many"], "--threshold takes numbers with commas between them, not 'many'"),
     (["retrain", "--mode", "raor"], "degrade.modes.0 = 'raor'"),
     (["retrain", "--fill", "maen"], "'maen' is not a fill; did you mean 'mean'"),
