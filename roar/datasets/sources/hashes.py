@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from roar import machine
 from roar.datasets.sources.pictures import reading
 
 AT_LEAST = 1_000  # files, whose hashes are worth keeping
@@ -41,7 +42,7 @@ def hashes(folder: Path, names: Sequence[str]) -> list[bytes]:
     """
     place = user_cache() / "hashes" / hashlib.sha256(os.fsencode(folder)).hexdigest()[:20]
     known = _read(place) if len(names) >= AT_LEAST else {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(machine.cpus()) as pool:
         found = list(pool.map(lambda name: reading(folder / name, lambda path: _hash(path, name, known)), names))
     if len(names) >= AT_LEAST and any(settled and stamp not in known for stamp, _, settled in found):
         mine = {stamp: digest for stamp, digest, settled in found if settled}

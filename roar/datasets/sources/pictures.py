@@ -8,7 +8,6 @@ converted as Pillow does. Where a size is asked for, a picture is scaled so that
 
 from __future__ import annotations
 
-import os
 import stat
 import struct
 import threading
@@ -25,6 +24,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from roar import machine
 from roar.errors import SourceError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
@@ -118,7 +118,7 @@ def decode_pictures(pictures: Sequence[Encoded], frame: Frame, images: np.ndarra
     with no_warnings():
         if len(starts) <= 1:
             return decode_chunk(0)
-        with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(len(starts), machine.cpus())) as pool:
             return list(chain.from_iterable(pool.map(decode_chunk, starts)))
 
 

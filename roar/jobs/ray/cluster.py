@@ -15,6 +15,7 @@ import ray
 from ray._private import ray_constants
 from ray.job_config import JobConfig
 
+from roar import machine
 from roar.errors import FailureError
 from roar.experiment import ComputeSettings
 from roar.jobs.ray.daemons import guard
@@ -22,6 +23,7 @@ from roar.jobs.ray.daemons import guard
 # A cluster forks a server for each client beside running threads, and now and then it dies of that at its start
 # (https://github.com/ray-project/ray/issues/63202); another attempt gets another server.
 ATTEMPTS = 6
+_FEWEST_OBJECTS = 80 * 2**20  # bytes, of which Ray asks for 75 MB
 
 
 def connect(compute: ComputeSettings) -> None:
@@ -36,8 +38,8 @@ def connect(compute: ComputeSettings) -> None:
         if compute.address is None:
             with _on_loopback(), _own_signals():
                 ray.init("local", job_config=_own_path(), num_cpus=_local_cpus(compute),
-                         include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
-                         _node_ip_address="127.0.0.1")
+                         object_store_memory=_local_objects(), include_dashboard=False, log_to_driver=False,
+                         logging_level=logging.ERROR, _node_ip_address="127.0.0.1")
             guard()
         else:
             with _own_signals():
@@ -109,9 +111,16 @@ def _on_loopback() -> Iterator[None]:
 
 
 def _local_cpus(compute: ComputeSettings) -> int:
-    """All CPUs of this machine, or as many as the workers asked for need."""
+    """All CPUs that this program may use, or as many as the workers asked for need."""
     wanted = int((compute.workers or 0) * compute.cpus_per_job + 0.999)
-    return max(os.cpu_count() or 1, wanted)
+    return max(machine.cpus(), wanted)
+
+
+def _local_objects() -> int | None:
+    """Bytes of shared memory for objects where this program may use less than the machine has; Ray sees few limits."""
+    if machine.memory() == machine.physical_memory():
+        return None
+    return max(_FEWEST_OBJECTS, int(ray_constants.DEFAULT_OBJECT_STORE_MEMORY_PROPORTION * machine.memory()))
 
 
 def largest_node() -> float:
