@@ -14,7 +14,7 @@ from roar import pipeline
 from roar.errors import StoreError
 from roar.experiment import load_experiment
 from roar.metrics.retraining.tasks import retrain
-from roar.store.artefacts import ARTEFACTS
+from roar.store.artifacts import ARTEFACTS
 from roar.store.integrity import damages, missing
 from roar.store.remote import RemoteFiles
 from roar.store.status import read_status
