@@ -74,6 +74,6 @@ def test_affinity_counts_and_a_local_cluster_has_no_more(tmp_path: Path) -> None
             "prepare()\n"
             "from roar.jobs.ray.cluster import connect, largest_node\n"
             "connect(ComputeSettings())\n"
-            "print(machine.cpus(), largest_node())")
+            "print(machine.cpus(), largest_node(0))")
     said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert said.split() == ["1", "1.0"]

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 
 import ray
@@ -16,9 +17,10 @@ from ray._private import ray_constants
 from ray.job_config import JobConfig
 
 from roar import machine
-from roar.errors import FailureError
+from roar.errors import FailureError, UsageError
 from roar.experiment import ComputeSettings
 from roar.jobs.ray.daemons import guard
+from roar.jobs.stage import check_fits
 
 # A cluster forks a server for each client beside running threads, and now and then it dies of that at its start
 # (https://github.com/ray-project/ray/issues/63202); another attempt gets another server.
@@ -123,8 +125,38 @@ def _local_objects() -> int | None:
     return max(_FEWEST_OBJECTS, int(ray_constants.DEFAULT_OBJECT_STORE_MEMORY_PROPORTION * machine.memory()))
 
 
-def largest_node() -> float:
-    return max(float(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+def gpus_of_a_job(compute: ComputeSettings) -> float:
+    """As many GPUs as are asked for; else one where the cluster has any.
+
+    Raises:
+        UsageError: no node has the CPUs and GPUs of a job, and none with them will be started.
+    """
+    gpus = compute.gpus_per_job
+    if gpus is None:
+        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
+    try:
+        check_fits((compute.cpus_per_job, gpus), nodes(), f"the cluster at '{compute.address or 'this machine'}'")
+    except UsageError:
+        most = ray.get(ray.remote(num_cpus=0)(_at_most).remote())
+        if most.get("CPU", 0) < compute.cpus_per_job or most.get("GPU", 0) < gpus:
+            raise
+    return gpus
+
+
+def _at_most() -> dict[str, float]:
+    """What a cluster that starts nodes by itself may grow to; nothing of one that does not."""
+    return ray._private.state.state.get_max_resources_from_cluster_config() or {}
+
+
+def nodes() -> list[tuple[float, float]]:
+    """CPUs and GPUs of each node that there is."""
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [(float(found.get("CPU", 0)), float(found.get("GPU", 0))) for found in resources]
+
+
+def largest_node(gpus: float) -> float:
+    """The most CPUs of a node that has so many GPUs."""
+    return max((cpus for cpus, has in nodes() if has >= gpus), default=inf)
 
 
 def is_client() -> bool:
