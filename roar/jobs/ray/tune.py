@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from roar.errors import FailureError, RoarError
 from roar.experiment import ComputeSettings
 from roar.jobs.ray.callbacks import loggers
-from roar.jobs.ray.cluster import connect, gpus_of_a_job, is_client, largest_node
+from roar.jobs.ray.cluster import connect, gpus_of_a_job, is_client, largest_node, reason
 from roar.jobs.ray.daemons import session_folder, watched
 from roar.jobs.ray.desk import Desk, DeskFiles, fetch, own_files
 from roar.jobs.ray.environment import prepare
@@ -151,7 +151,7 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except RayError as error:
-        raise FailureError(f"The Ray cluster failed ({str(error).strip().splitlines()[0]}); what is finished is kept. "
+        raise FailureError(f"The Ray cluster failed ({reason(error)}); what is finished is kept. "
                            "Run the same command to resume.") from None
 
 
