@@ -13,7 +13,7 @@ SUPPORT = Path(__file__).resolve().parents[1] / "support"
 DRAW = """
 import hashlib, sys
 sys.path.insert(0, sys.argv[1])
-from analysis_results import synthetic_results
+from analysis_results import facts, synthetic_results
 from roar.analysis.curves import curves
 from roar.analysis.figures import PAGE, accuracy_curves, accuracy_matrix, render
 from roar.analysis.figures.inline import inline, swatch
@@ -21,7 +21,7 @@ from roar.analysis.figures.inline import inline, swatch
 found = curves(synthetic_results())
 figures = [accuracy_curves(found), accuracy_matrix(found), accuracy_curves(found, PAGE)]
 drawn = [*(render(figure, kind) for figure in figures for kind in ("svg", "png")), inline(figures[2], "chart").encode(),
-         swatch("vargrad").encode()]
+         swatch(facts("vargrad")).encode()]
 print(*(hashlib.sha256(data).hexdigest()[:12] for data in drawn))
 """
 MATPLOTLIBRC = """
