@@ -123,6 +123,23 @@ class DegradeSettings(Settings):
         "--mode", "roar: replace the most important; kar: the least; recursive: the most important, ranked again "
                   "after every threshold.")] = ("roar",)
     fill: Annotated[str, Flag("--fill", "What replaces a pixel.")] = "mean"
+    percent: Annotated[bool, Flag("--percent", "Thresholds below 1 are percent, and no shares.")] = False
+
+    @model_validator(mode="after")
+    def _no_shares(self) -> DegradeSettings:
+        shares = [threshold for threshold in self.thresholds if 0 < threshold < 1]
+        if shares and not self.percent:
+            given, meant = (", ".join(f"{factor * share:.10g}" for share in shares) for factor in (1, 100))
+            raise ExperimentError(f"A threshold is a percentage of the pixels, and {given} is less than one; write "
+                                  f"{meant} if a share is meant, or set percent (--percent, percent = true) for "
+                                  f"{given} %.")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """``percent`` decides nothing that is made, so a plan has it only where its thresholds need it."""
+        found: dict[str, Any] = dump(self)
+        return {key: value for key, value in found.items() if key != "percent" or value}
 
     @property
     def fixed_modes(self) -> tuple[Mode, ...]:

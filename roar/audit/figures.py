@@ -8,7 +8,7 @@ import pandas as pd
 
 from roar.analysis.facts import require
 from roar.analysis.figures.palette import FAMILY_COLORS, INK, PAPER, Mark, text_width
-from roar.analysis.figures.style import CONTROL_LOOKS, FILE, RC, Medium, new_figure, panel_grid
+from roar.analysis.figures.style import CONTROL_LOOKS, FILE, Medium, new_figure, panel_grid, styled
 from roar.audit.table import ALL_SOURCES, AUDIT_COLUMNS, ORDERS
 from roar.errors import AnalysisError
 
@@ -32,8 +32,6 @@ def audit_taus(table: pd.DataFrame, medium: Medium = FILE) -> Figure:
     Raises:
         AnalysisError: there is nothing to draw.
     """
-    import matplotlib as mpl
-
     require(table, AUDIT_COLUMNS, "audit")
     orders = [order for order in ORDERS if (table["order"] == order).any()]
     if not orders:
@@ -43,7 +41,7 @@ def audit_taus(table: pd.DataFrame, medium: Medium = FILE) -> Figure:
     rows, key_columns = len(orders) // across, 2 if medium.names else 1
     left, above, below = max(map(text_width, metrics)) + 0.15, 0.34, 0.3
     key = 0.3 + 0.17 * -(-len(sources) // key_columns)
-    with mpl.rc_context({**RC, "axes.grid.axis": "x"}):
+    with styled(axes__grid__axis="x"):
         high = _ROW * len(metrics)
         figure = new_figure(medium.width, (high + above + below) * rows + 0.25 + key, "none")
         grid = panel_grid(figure, rows, across, (left, 0.1, above, below + 0.25 + key), (0.2, above + below))

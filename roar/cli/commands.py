@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ app.add_typer(listing, name="list")
 
 def main() -> None:
     """Run the command line; one sentence on an error, status 2 for usage and 1 for failure."""
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's own is inherited by the programs that it starts
     try:
         try:
             app([american(word) for word in sys.argv[1:]])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from roar.errors import RoarError, StoreError
+from roar.errors import RoarError, StoreError, UsageError
 from roar.store.claims import claim, wait_for_cleaning
 from roar.store.files import Files
 from roar.store.results import FOLDER as RESULTS
@@ -123,6 +123,30 @@ class Outcome:
     error: str | None = None
     elsewhere: bool = False
     halts: bool = False
+
+
+def check_fits(asked: tuple[float, float], nodes: Sequence[tuple[float, float]], place: str) -> None:
+    """Refuse jobs that fit on no node, for which a cluster would wait for ever.
+
+    Args:
+        asked: CPUs and GPUs of a job.
+        nodes: CPUs and GPUs of each node.
+        place: what has these nodes, in words.
+
+    Raises:
+        UsageError: no node has as many CPUs and GPUs as a job asks for.
+    """
+    if any(cpus >= asked[0] and gpus >= asked[1] for cpus, gpus in nodes):
+        return
+    has = " or ".join(dict.fromkeys(_resources(*node) for node in sorted(nodes, reverse=True)))
+    has = f"{has} on each node" if len(nodes) > 1 else has or "no node"
+    raise UsageError(f"A job asks for {_resources(*asked)}, and {place} has {has}; give --cpus-per-job and "
+                     "--gpus-per-job that fit.")
+
+
+def _resources(cpus: float, gpus: float) -> str:
+    """``2 CPUs and no GPU``."""
+    return f"{cpus:g} CPU{'s' * (cpus != 1)} and {f'{gpus:g}' if gpus else 'no'} GPU{'s' * (gpus > 1)}"
 
 
 class Watcher(Protocol):

@@ -6,14 +6,13 @@ Which of the two never changes a result: the order of batches is a matter of the
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from roar import machine
 from roar.datasets import Normalization
 from roar.datasets.statistics import channel_mean, histogram, mean_of, normalization, normalization_of
 from roar.errors import DamagedArtifactError, ExperimentError
@@ -26,7 +25,6 @@ GIGABYTE = 10**9
 SHARE = 0.25  # of the machine's memory, where no budget is given
 WINDOW = 16_000  # images, that the message proposes
 _BLOCK = 250  # images that are decoded at a time
-_CGROUP = "/sys/fs/cgroup/memory.max"
 
 
 def shared_images(session: Session) -> dict[str, Callable[[], Any]]:
@@ -84,16 +82,7 @@ def needed(session: Session) -> int:
 def budget(session: Session) -> int:
     """Bytes of images and ranks that a node may hold."""
     asked = session.experiment.compute.image_budget
-    return int(asked * GIGABYTE) if asked is not None else int(SHARE * machine_memory())
-
-
-def machine_memory() -> int:
-    """Bytes of memory that this machine has, or that its container may use."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(memory, int(Path(_CGROUP).read_text(encoding="ascii")))
-    except (OSError, ValueError):  # there is no such file, or it says "max"
-        return memory
+    return int(asked * GIGABYTE) if asked is not None else int(SHARE * machine.memory())
 
 
 def statistics(session: Session) -> tuple[np.ndarray, Normalization]:

@@ -15,6 +15,7 @@ from roar.datasets import Source, anywhere, open_source
 from roar.datasets.statistics import is_constant
 from roar.estimators import Estimator
 from roar.experiment import Experiment, portable
+from roar.jobs.executor import check_resources
 from roar.jobs.network import Network
 from roar.pipeline import door, plan
 from roar.pipeline.door import Objects
@@ -67,6 +68,7 @@ def prepare(experiment: Experiment, reporter: Reporter | None = None, objects: O
 def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Session:
     import pyarrow
 
+    check_resources(experiment.compute)
     pyarrow.enable_signal_handlers(False)  # Ctrl-C is this program's, also while a file is read
     named = door.look_up(experiment, objects)
     settings = experiment.source

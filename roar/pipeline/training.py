@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from roar import machine
 from roar.errors import ModelError, UsageError
 from roar.jobs.stage import Task
 from roar.pipeline.images import check_window, shared_images
@@ -69,7 +69,7 @@ def _training_threads(session: Session) -> float:
     """Threads for one network to be explained: the machine's, shared by the models; one does best on small images."""
     if session.source.height * session.source.width < _SMALL:
         return session.experiment.compute.cpus_per_job
-    return max(session.experiment.compute.cpus_per_job, (os.cpu_count() or 1) // len(session.models))
+    return max(session.experiment.compute.cpus_per_job, machine.cpus() // len(session.models))
 
 
 def _given(models: Sequence[Model]) -> dict[str, Callable[[], bytes]]:

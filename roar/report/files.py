@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import platform
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from roar import machine
 from roar.errors import AnalysisError, DamagedArtifactError, UnknownNameError
 from roar.metrics import Metric, metrics_of
 from roar.registry import load
@@ -249,7 +249,7 @@ def provenance(store: Store, results: pd.DataFrame, experiment: str) -> dict[str
         "experiment": experiment,
         "commands": ["roar run experiment.toml", "roar report"],
         "versions": versions(),
-        "hardware": {"machine": platform.machine(), "system": platform.system(), "cpus": os.cpu_count(),
+        "hardware": {"machine": platform.machine(), "system": platform.system(), "cpus": machine.cpus(),
                      "devices of the trainings": ", ".join(sorted(set(results["device"].dropna()) - {""}))},
         "store": {"format": store.description["format"], "protocols": ", ".join(sorted(set(results["protocol"]))),
                   "trainings": results["job"].nunique(),

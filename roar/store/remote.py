@@ -3,6 +3,9 @@
 For S3 that is ``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``,
 ``AWS_PROFILE`` and the files below ``~/.aws``. A request that fails is tried again, later each time, for as long as
 ``ROAR_TIMEOUT`` says (60 s): that is the time of all attempts together, those of pyarrow among them.
+
+An object store publishes what an upload holds when its stream is closed, and pyarrow closes a stream that an exception
+leaves. So an upload runs in a thread, which no signal interrupts, and an object without a byte counts as absent.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from roar.errors import StoreError
@@ -60,8 +64,7 @@ class RemoteFiles:
         def request() -> None:
             if not whole:
                 self._system.create_dir(place.rpartition("/")[0], recursive=True)
-            with self._system.open_output_stream(place) as file:
-                file.write(data)
+            _uninterrupted(lambda: self._publish(place, data))
             if self._system.get_file_info(place).size != len(data):
                 raise OSError("fewer bytes arrived than were sent")
             if not whole:
@@ -69,10 +72,8 @@ class RemoteFiles:
         self._again(path, request, len(data))
 
     def exists(self, path: str) -> bool:
-        from pyarrow import fs
-
         full = self._full(path)
-        return bool(self._again(path, lambda: self._system.get_file_info(full).type == fs.FileType.File))
+        return bool(self._again(path, lambda: _is_written(self._system.get_file_info(full))))
 
     def size(self, path: str) -> int:
         full = self._full(path)
@@ -102,7 +103,11 @@ class RemoteFiles:
         selector = fs.FileSelector(self._full(folder) if folder else self._root, recursive=True, allow_not_found=True)
         infos = self._again(folder, lambda: self._system.get_file_info(selector))
         start = len(self._root) + 1
-        return [info.path[start:] for info in infos if info.type == fs.FileType.File]
+        return [info.path[start:] for info in infos if _is_written(info)]
+
+    def _publish(self, place: str, data: bytes) -> None:
+        with self._system.open_output_stream(place) as file:
+            file.write(data)
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{checked(path)}"
@@ -127,6 +132,19 @@ class RemoteFiles:
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
+def _uninterrupted(put: Callable[[], None]) -> None:
+    """Call it in a thread and wait for its end: Python raises what a signal asks for in the main thread alone."""
+    with ThreadPoolExecutor(1, "upload") as pool:
+        pool.submit(put).result()
+
+
+def _is_written(info: Any) -> bool:
+    """Whether it is a file with a byte in it: no file of a store is empty."""
+    from pyarrow import fs
+
+    return bool(info.type == fs.FileType.File and info.size != 0)
+
+
 def _seconds() -> float:
     """The time that a request may take; what is no number is the default."""
     try:
@@ -144,6 +162,7 @@ def _impatient(system: Any, seconds: float) -> Any:
     _, (settings,) = system.__reduce__()  # all that it was made with
     attempt = max(0.1, seconds / 4)
     return fs.S3FileSystem(**{**settings, "request_timeout": attempt, "connect_timeout": min(attempt, 5.0),
+                              "allow_delayed_open": True,  # one request puts a small file
                               "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=1)})
 
 

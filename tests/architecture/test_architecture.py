@@ -13,9 +13,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "roar"
 
 # Who may import whom, folder by folder; a file at the top of roar/ is a folder of its own. There are no exceptions.
-GROUND = {"errors", "options", "progress", "settings", "recipes", "experiment", "plugins", "registry", "seeds"}
+GROUND = {"errors", "machine", "options", "progress", "settings", "recipes", "experiment", "plugins", "registry",
+          "seeds"}
 ARROWS = {
     "errors": set(),
+    "machine": set(),
     "progress": {"errors"},
     "seeds": {"errors"},
     "plugins": {"errors"},

@@ -52,6 +52,13 @@ def test_the_module_runs_as_the_command(tmp_path: Path) -> None:
     (["rank", "--source", "digit"], "'digit' is not a source; did you mean 'digits'"),
     (["rank", "--model", "simplecn"], "'simplecn' is not a model; did you mean 'simplecnn'"),
     (["retrain", "--threshold", "150"], "a threshold is the percentage of pixels replaced, from 0 to 100"),
+    (["retrain", "--threshold", "0,0.5,0.125,50"], "and 0.125, 0.5 is less than one; write 12.5, 50 if a share "
+     "is meant, or set percent (--percent, percent = true) for 0.125, 0.5 %"),
+    (["agreement", "--threshold", "0.5"], "write 50 if a share is meant"),
+    (["run", "--executor", "serial", "--cpus-per-job", "1000"], "A job asks for 1000 CPUs and no GPU, and "),
+    (["run", "--cpus-per-job", "1000"], "give --cpus-per-job and --gpus-per-job that fit"),
+    (["rank", "--gpus-per-job", "64"], "A job asks for 1 CPU and 64 GPUs, and this machine has"),
+    (["rank", "--executor", "serial", "--gpus-per-job", "64"], "and this machine has"),
     (["retrain", "--threshold", "many"], "--threshold takes numbers with commas between them, not 'many'"),
     (["retrain", "--mode", "raor"], "degrade.modes.0 = 'raor'"),
     (["retrain", "--fill", "maen"], "'maen' is not a fill; did you mean 'mean'"),

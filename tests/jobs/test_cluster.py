@@ -17,7 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from roar.errors import FailureError
+from roar.errors import FailureError, UsageError
 from roar.experiment import ComputeSettings
 from roar.jobs.executor import run as run_stage
 from roar.jobs.stage import Outcome, Product, Stage, Task
@@ -93,6 +93,29 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     found.wait_for_nodes()
     yield found
     found.shutdown()
+
+
+@pytest.mark.parametrize(("asked", "job"), [({"gpus_per_job": 1.0}, "1 CPU and 1 GPU"),
+                                            ({"cpus_per_job": 64.0}, "64 CPUs and no GPU"),
+                                            ({"cpus_per_job": 2.0}, "2 CPUs and no GPU")])
+def test_what_no_node_has_is_refused_before_the_work(cluster: Any, tmp_path: Path, asked: dict[str, float],
+                                                     job: str) -> None:
+    """Two nodes have two CPUs together, and none of them has two."""
+    import ray
+
+    def opened(shared: Any, device: str) -> Any:
+        raise AssertionError("no worker is opened")
+
+    store, loaded = open_store(str(tmp_path / "store")), []
+    compute = ComputeSettings(address=cluster.address, **asked)
+    try:
+        with pytest.raises(UsageError, match=f"A job asks for {job}, and the cluster at '{cluster.address}' has 1 CPU "
+                                             "and no GPU on each node; give --cpus-per-job"):
+            run_stage(Stage("a test", opened, {"images": lambda: loaded.append(1)}, [Task("task-0", 0)]),
+                      compute, store, StageWatcher(Silent()))
+    finally:
+        ray.shutdown()
+    assert loaded == []
 
 
 def run(folder: Path, *words: str) -> subprocess.Popen[str]:

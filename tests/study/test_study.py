@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import roar as face
 from roar.errors import ExperimentError, ModelError, UnknownNameError
+from roar.experiment import load_experiment, to_toml
 
 SMALL: dict[str, Any] = {"train_epochs": 1, "epochs": 1, "executor": "serial", "limit_train": 60, "limit_test": 20}
 
@@ -59,6 +60,25 @@ def test_the_public_names() -> None:
         assert getattr(face, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'Studdy'"):
         _ = face.Studdy
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.99])
+def test_a_threshold_below_one_percent_has_to_be_meant(tmp_path: Path, threshold: float) -> None:
+    refused = rf"{threshold:g} is less than one; write {100 * threshold:g} if a share is meant"
+    with pytest.raises(ExperimentError, match=refused):
+        face.Study("digits", thresholds=[0, threshold], store=tmp_path / "store")
+    file = tmp_path / "experiment.toml"
+    file.write_text(f"[degrade]\nthresholds = [{threshold}]\n")
+    with pytest.raises(ExperimentError, match=refused):
+        load_experiment(file)
+    file.write_text(f"[degrade]\nthresholds = [{threshold}]\npercent = true\n")
+    for meant in (load_experiment(file),
+                  face.Study("digits", thresholds=[threshold], percent=True, store=tmp_path / "store").experiment):
+        assert meant.degrade.thresholds == (threshold,)
+        again = file.with_name("again.toml")
+        again.write_text(to_toml(meant))
+        assert load_experiment(again).degrade == meant.degrade
+    assert "percent" not in load_experiment(None).model_dump()["degrade"]
 
 
 def test_help_is_a_page_for_a_newcomer() -> None:

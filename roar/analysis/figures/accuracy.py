@@ -15,7 +15,6 @@ from roar.analysis.facts import REFERENCE, Facts, facts_of, require
 from roar.analysis.figures.palette import Mark, text_width
 from roar.analysis.figures.style import (
     FILE,
-    RC,
     REFERENCE_COLOR,
     REFERENCE_DASHES,
     Medium,
@@ -23,6 +22,7 @@ from roar.analysis.figures.style import (
     new_figure,
     panel_grid,
     spread,
+    styled,
 )
 from roar.errors import AnalysisError
 
@@ -52,8 +52,6 @@ def accuracy_curves(curves: pd.DataFrame, title: str | None = None, medium: Medi
     Raises:
         AnalysisError: there is nothing to draw.
     """
-    import matplotlib as mpl
-
     require(curves, CURVE_COLUMNS, "curves")
     found = panels(curves[curves["mean"].notna()])
     if not found:
@@ -65,7 +63,7 @@ def accuracy_curves(curves: pd.DataFrame, title: str | None = None, medium: Medi
     above, below = (0.4 if medium.titles else 0.1), 0.52
     margins = (0.55, room, above, below) if medium.detail else (0.28, 0.06, 0.06, 0.22)
     height = max(2.8, 0.17 * len(names)) if medium.names else 2.6 if medium.detail else 1.1
-    with mpl.rc_context(RC):
+    with styled():
         figure = new_figure(medium.width if columns == 1 else 7.6 * columns,
                             (height + margins[2] + margins[3]) * rows + (0.3 if title else 0), "none")
         grid = panel_grid(figure, rows, columns, (*margins[:2], margins[2] + (0.3 if title else 0), margins[3]),

@@ -13,7 +13,7 @@ from roar.analysis.curves import CURVE, CURVE_COLUMNS, PANEL, panel_title, with_
 from roar.analysis.facts import CONTROL, REFERENCE, Facts, require
 from roar.analysis.figures.accuracy import draw_band, draw_thresholds, label_ends, label_room, measured
 from roar.analysis.figures.palette import SOFT, Mark
-from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
+from roar.analysis.figures.style import FILE, Medium, look, new_figure, panel_grid, styled
 from roar.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ def curves_beside_controls(curves: pd.DataFrame, controls: pd.DataFrame, medium:
     Raises:
         AnalysisError: no estimator has a control of shape or of smoothness.
     """
-    import matplotlib as mpl
-
     require(curves, CURVE_COLUMNS, "curves")
     require(controls, CONTROL_CURVE_COLUMNS, "control curves")
     found = multiples(curves, controls)
@@ -54,7 +52,7 @@ def curves_beside_controls(curves: pd.DataFrame, controls: pd.DataFrame, medium:
     several = len({panel_title(here) for here, *_ in found}) > 1
     room = label_room(["random", "itself", *NAMES.values()])
     left, above, below = (0.5, 0.36, 0.46) if medium.detail else (0.3, 0.08, 0.26)
-    with mpl.rc_context(RC):
+    with styled():
         wide, high = max(4.3 * columns, 5.6) if medium is FILE else medium.width, 2.3 if medium.detail else 1.5
         figure = new_figure(wide, (high + above + below) * rows, "none")
         grid = panel_grid(figure, rows, columns, (left, room, above, below), (left + room, above + below))

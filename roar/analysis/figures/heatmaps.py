@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roar.analysis.figures.palette import FAMILY_COLORS, INK
-from roar.analysis.figures.style import RC, new_figure
+from roar.analysis.figures.style import new_figure, styled
 from roar.analysis.heatmaps import HeatStrip
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ def heat_strip(strip: HeatStrip) -> Figure:
 
     The colors of a row have one scale for all networks, drawn at its right.
     """
-    import matplotlib as mpl
-
     shown, rows = 1 + len(strip.thresholds), len(strip.estimators)
     widths = [1.0]
     for _ in strip.columns:
@@ -35,7 +33,7 @@ def heat_strip(strip: HeatStrip) -> Figure:
     size = strip.picture.shape[0] / strip.picture.shape[1]
     left, right, top, bottom = 1.35, 0.55, 0.78, 0.1
     width, height = left + right + _CELL * 1.04 * sum(widths), top + bottom + _CELL * 1.06 * size * rows
-    with mpl.rc_context({**RC, "axes.grid": False}):
+    with styled(axes__grid=False):
         figure = new_figure(width, height)
         figure.set_layout_engine("none")
         grid = figure.add_gridspec(rows, len(widths), width_ratios=widths, wspace=0.04, hspace=0.06,

@@ -21,12 +21,12 @@ from roar.analysis.figures.style import (
     FILE,
     PAGE,
     PHONE,
-    RC,
     REFERENCE_COLOR,
     REFERENCE_DASHES,
     Medium,
     look,
     new_figure,
+    styled,
 )
 
 if TYPE_CHECKING:
@@ -64,25 +64,24 @@ def swatch(estimator: Facts) -> Markup:
     """A short piece of an estimator's line, for legends."""
     from matplotlib.lines import Line2D
 
-    figure = new_figure(34 / POINTS, 12 / POINTS, "none")
-    if estimator.family == REFERENCE:
-        style: dict[str, Any] = {"color": REFERENCE_COLOR, "linewidth": 1, "linestyle": (0, REFERENCE_DASHES)}
-    else:
-        style = {**look(estimator).line(), "markevery": [1], "markersize": 6}
-    figure.add_artist(Line2D([0.02, 0.5, 0.98], [0.5] * 3, gid=Mark("", name="swatch"), **style))
+    with styled():
+        figure = new_figure(34 / POINTS, 12 / POINTS, "none")
+        if estimator.family == REFERENCE:
+            style: dict[str, Any] = {"color": REFERENCE_COLOR, "linewidth": 1, "linestyle": (0, REFERENCE_DASHES)}
+        else:
+            style = {**look(estimator).line(), "markevery": [1], "markersize": 6}
+        figure.add_artist(Line2D([0.02, 0.5, 0.98], [0.5] * 3, gid=Mark("", name="swatch"), **style))
     return Markup('<svg class="swatch" viewBox="0 0 34 12" aria-hidden="true">{}</svg>').format(_drawn(figure)[2])
 
 
 def _drawn(figure: Figure) -> tuple[float, float, Markup]:
     """Width and height in points, and what is inside the ``svg`` element."""
-    import matplotlib as mpl
-
     from roar.analysis.figures.canvas import PageRenderer
 
     width, height = (round(float(inches) * POINTS, 1) for inches in figure.get_size_inches())
     before = figure.dpi
     renderer = PageRenderer(width, height)
-    with mpl.rc_context(RC), warnings.catch_warnings():
+    with styled(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)  # the browser may have it
         figure.set_dpi(POINTS)
         try:

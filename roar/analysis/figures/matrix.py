@@ -12,7 +12,7 @@ import pandas as pd
 from roar.analysis.curves import CURVE_COLUMNS, panel_title, panels, with_reference
 from roar.analysis.facts import facts_of, require
 from roar.analysis.figures.palette import PAPER, RULE, Mark
-from roar.analysis.figures.style import RC, new_figure
+from roar.analysis.figures.style import new_figure, styled
 from roar.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ def accuracy_matrix(curves: pd.DataFrame) -> Figure:
     Raises:
         AnalysisError: there is nothing to draw.
     """
-    import matplotlib as mpl
-
     require(curves, CURVE_COLUMNS, "curves")
     found = [(here, with_reference(part)) for here, part in panels(curves)]
     found = [(here, part) for here, part in found if part["mean"].notna().any()]
@@ -42,7 +40,7 @@ def accuracy_matrix(curves: pd.DataFrame) -> Figure:
     rows = ceil(len(found) / columns)
     tall = max(part["estimator"].nunique() for _, part in found)
     limits = (100 * curves["mean"].min(), max(100 * curves["mean"].max(), 100 * curves["mean"].min() + 1))
-    with mpl.rc_context({**RC, "axes.grid": False}):
+    with styled(axes__grid=False):
         figure = new_figure(6.6 * columns, (1.5 + 0.26 * tall) * rows)
         for i, (here, part) in enumerate(found):
             axes = figure.add_subplot(rows, columns, i + 1)

@@ -6,9 +6,13 @@ darker, so that text in them stands out from white by 4.5 to 1 (WCAG 2.2, criter
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
 
 FAMILY_COLORS = {"gradient": "#0067a6", "integrated-gradients": "#bf4f00", "guided-backprop": "#007d5c",
                  "others": "#993388", "truth": "#7a5c00"}
@@ -38,6 +42,24 @@ class Mark(str):
         return mark
 
 
+@contextmanager
+def plain_settings(settings: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+    """Draw with matplotlib's defaults and these settings over them, whatever a matplotlibrc or the environment says.
+
+    A person's settings are for the figures of that person: with ``text.usetex``, or a backend that is not installed,
+    a report would not be written. The backend is left alone, since figures are drawn without one.
+    """
+    asked = os.environ.pop("MPLBACKEND", None)  # an unknown one is an error of the import
+    try:
+        import matplotlib as mpl
+    finally:
+        if asked is not None:
+            os.environ["MPLBACKEND"] = asked
+    plain: dict[Any, Any] = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
+    with mpl.rc_context(plain | dict(settings)):
+        yield
+
+
 def text_width(words: str, points: float = 9.0) -> float:
     """The width of a line of text in inches."""
     return text_size(words, points)[0] / 72
@@ -46,10 +68,10 @@ def text_width(words: str, points: float = 9.0) -> float:
 @lru_cache(maxsize=4096)
 def text_size(words: str, points: float, weight: str | int = "normal") -> tuple[float, float, float]:
     """Width, height and descent of a line of text in points."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
+    with plain_settings(), warnings.catch_warnings():
+        from matplotlib.font_manager import FontProperties
+        from matplotlib.textpath import text_to_path
 
-    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
         width, height, descent = text_to_path.get_text_width_height_descent(
             words, FontProperties(size=points, weight=weight), False)

@@ -10,7 +10,7 @@ import pandas as pd
 from roar.analysis.curves import PANEL, panel_title
 from roar.analysis.facts import Facts
 from roar.analysis.figures.palette import INK, SOFT, Mark, text_width
-from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
+from roar.analysis.figures.style import FILE, Medium, look, new_figure, panel_grid, styled
 from roar.analysis.leaderboard import BOARD_CONTROLS, with_remarks
 from roar.analysis.ranks import CriticalDifference
 from roar.analysis.tables import signed
@@ -39,8 +39,6 @@ def leaderboard_intervals(board: pd.DataFrame, medium: Medium = FILE) -> Figure:
     Raises:
         AnalysisError: no estimator was held against a control.
     """
-    import matplotlib as mpl
-
     controls = [control for control in BOARD_CONTROLS if board[f"{control}_advantage"].notna().any()]
     if not controls:
         raise AnalysisError(f"No estimator was held against {' or '.join(map(repr, BOARD_CONTROLS))}; add one to the "
@@ -54,7 +52,7 @@ def leaderboard_intervals(board: pd.DataFrame, medium: Medium = FILE) -> Figure:
     left, above, below = max(map(text_width, labels)) + 0.15, 0.36 if medium.titles else 0.1, 0.54
     heights = [row_height * len(part) for _, part in found for _ in range(down)]
     note = 0.3 if medium.titles else 0.0
-    with mpl.rc_context({**RC, "axes.grid.axis": "x"}):
+    with styled(axes__grid__axis="x"):
         figure = new_figure(medium.width, sum(heights) + (above + below) * len(heights) + note, "none")
         grid = panel_grid(figure, len(heights), across, (left, 0.12, above, below + note), (0.2, above + below),
                           heights)
@@ -110,14 +108,12 @@ def critical_difference_diagram(test: CriticalDifference, medium: Medium = FILE)
         test: one of :func:`roar.analysis.ranks.critical_differences`.
         medium: where the figure is shown; its width is always a file's, so that it scrolls on a phone.
     """
-    import matplotlib as mpl
-
     k = len(test.estimators)
     half = (k + 1) // 2
     bar = 0.13  # inches
     top, bars = 0.75, bar * (len(test.groups) + 1)
     height = top + bars + ROW * half + (0.55 if medium.titles else 0.15)
-    with mpl.rc_context({**RC, "axes.grid": False}):
+    with styled(axes__grid=False):
         figure = new_figure(FILE.width, height, "none")
         axes: Axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.set_axis_off()

@@ -9,7 +9,7 @@ import pandas as pd
 from roar.analysis.curves import PANEL, panel_title
 from roar.analysis.facts import CONTROL, ESTIMATOR_FACTS, facts_of, require
 from roar.analysis.figures.palette import FAMILY_COLORS, INK, PAPER
-from roar.analysis.figures.style import CONTROL_LOOKS, RC, look, new_figure
+from roar.analysis.figures.style import CONTROL_LOOKS, look, new_figure, styled
 from roar.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ def regularizer_areas(areas: pd.DataFrame) -> Figure:
     Raises:
         AnalysisError: there is nothing to draw.
     """
-    import matplotlib as mpl
-
     require(areas, COLUMNS, "areas")
     shown = areas[areas["family"] != CONTROL]
     if shown.empty:
@@ -39,7 +37,7 @@ def regularizer_areas(areas: pd.DataFrame) -> Figure:
     groups = [part for _, part in shown.groupby(setting, sort=False, dropna=False)]
     estimators = facts_of(shown)
     kinds = max(part["regularizer"].nunique() for part in groups)
-    with mpl.rc_context(RC):
+    with styled():
         figure = new_figure(1.6 + max(2.3, 0.62 * kinds) * len(estimators), 0.7 + 3.1 * len(groups))
         for i, part in enumerate(groups):
             first = None

@@ -8,11 +8,12 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from roar.analysis.facts import Facts
-from roar.analysis.figures.palette import CONTROL_COLORS, FAMILY_COLORS, GRID, INK, PAPER, SOFT
+from roar.analysis.figures.palette import CONTROL_COLORS, FAMILY_COLORS, GRID, INK, PAPER, SOFT, plain_settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,6 +37,11 @@ RC: dict[Any, Any] = {
     "axes.spines.right": False, "axes.spines.left": False, "axes.grid": True, "axes.grid.axis": "y",
     "grid.color": GRID, "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False,
     "svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "roar", "figure.dpi": 100, "savefig.dpi": 200}
+
+
+def styled(**settings: Any) -> AbstractContextManager[None]:
+    """Draw in roar's style with these settings over it (``axes__grid=False``), whatever a person's own settings are."""
+    return plain_settings({**RC, **{name.replace("__", "."): value for name, value in settings.items()}})
 
 
 @dataclass(frozen=True)
@@ -122,11 +128,9 @@ def panel_grid(figure: Figure, rows: int, columns: int, margins: tuple[float, fl
 
 def render(figure: Figure, kind: Literal["svg", "png", "pdf"] = "svg") -> bytes:
     """A figure as the bytes of a file, the same every time: SVG and PDF keep their text as text."""
-    import matplotlib as mpl
-
     stream = io.BytesIO()
     metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[kind]
-    with mpl.rc_context(RC), warnings.catch_warnings():
+    with styled(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)  # an emoji in a class's name
         figure.savefig(stream, format=kind, metadata=metadata)
     return stream.getvalue()

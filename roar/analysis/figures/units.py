@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roar.analysis.figures.palette import SOFT
-from roar.analysis.figures.style import RC, new_figure
+from roar.analysis.figures.style import new_figure, styled
 from roar.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ def unit_grids(title: str, blocks: Mapping[str, np.ndarray], labels: Sequence[st
     Raises:
         AnalysisError: there is no network or no unit, or the networks have other numbers of units.
     """
-    import matplotlib as mpl
-
     counts = {len(images) for images in blocks.values()}
     if len(counts) != 1 or 0 in counts or counts != {len(labels)}:
         raise AnalysisError(f"Every network needs one image per unit, {len(labels)}, and there are "
@@ -44,7 +42,7 @@ def unit_grids(title: str, blocks: Mapping[str, np.ndarray], labels: Sequence[st
     width = 2 * margin + len(blocks) * block_width + (len(blocks) - 1) * gap
     top, bottom = 0.62, 0.3 if note else 0.08
     height = top + rows * (_CELL + under) + bottom
-    with mpl.rc_context({**RC, "axes.grid": False}):
+    with styled(axes__grid=False):
         figure = new_figure(max(width, 4.0), height)
         figure.set_layout_engine("none")
         wide = figure.get_figwidth()

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from roar import machine
 from roar.datasets.sources.pictures import reading
 
 AT_LEAST = 1_000  # files, whose hashes are worth keeping
@@ -24,10 +25,13 @@ SETTLED = 2_000_000_000  # nanoseconds after which a change has a time of its ow
 _HASH = 32  # bytes
 
 
-def user_cache() -> Path:
-    """``$XDG_CACHE_HOME/roar``, else ``~/.cache/roar``."""
+def user_cache() -> Path | None:
+    """``$XDG_CACHE_HOME/roar``, else ``~/.cache/roar``; ``None`` for a user without a home."""
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "roar"
+    try:
+        return (Path(cache) if cache else Path.home() / ".cache") / "roar"
+    except RuntimeError:
+        return None
 
 
 def hashes(folder: Path, names: Sequence[str]) -> list[bytes]:
@@ -39,11 +43,12 @@ def hashes(folder: Path, names: Sequence[str]) -> list[bytes]:
     Raises:
         SourceError: a file cannot be read.
     """
-    place = user_cache() / "hashes" / hashlib.sha256(os.fsencode(folder)).hexdigest()[:20]
-    known = _read(place) if len(names) >= AT_LEAST else {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    cache = user_cache() if len(names) >= AT_LEAST else None
+    place = cache and cache / "hashes" / hashlib.sha256(os.fsencode(folder)).hexdigest()[:20]
+    known = _read(place) if place else {}
+    with ThreadPoolExecutor(machine.cpus()) as pool:
         found = list(pool.map(lambda name: reading(folder / name, lambda path: _hash(path, name, known)), names))
-    if len(names) >= AT_LEAST and any(settled and stamp not in known for stamp, _, settled in found):
+    if place and any(settled and stamp not in known for stamp, _, settled in found):
         mine = {stamp: digest for stamp, digest, settled in found if settled}
         _keep(place, {**known, **mine} if len(known) <= 2 * len(found) else mine)
     return [digest for _, digest, _ in found]

@@ -9,7 +9,6 @@ are converted as Pillow does. Where a size is asked for, a picture is scaled so 
 
 from __future__ import annotations
 
-import os
 import stat
 import struct
 import threading
@@ -26,6 +25,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from roar import machine
 from roar.errors import SourceError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
@@ -119,7 +119,7 @@ def decode_pictures(pictures: Sequence[Encoded], frame: Frame, images: np.ndarra
     with no_warnings():
         if len(starts) <= 1:
             return decode_chunk(0)
-        with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(len(starts), machine.cpus())) as pool:
             return list(chain.from_iterable(pool.map(decode_chunk, starts)))
 
 

@@ -68,8 +68,15 @@ def open_fashion_mnist(argument: str, request: Request) -> WholeSource:
 
 
 def cache_folder(root: str | Path | None) -> Path:
-    """Where downloads go: ``root``, else ``$XDG_CACHE_HOME/roar``, else ``~/.cache/roar``."""
-    return user_cache() if root is None else Path(root).expanduser()
+    """Where downloads go: ``root``, else ``$XDG_CACHE_HOME/roar``, else ``~/.cache/roar``.
+
+    Raises:
+        SourceError: there is neither.
+    """
+    folder = user_cache() if root is None else Path(root).expanduser()
+    if folder is None:
+        raise SourceError("This user has no home, where downloads are kept; give a folder with --root.")
+    return folder
 
 
 def _both(dataset: Callable[..., Any], name: str, archives: tuple[str, ...], root: str | Path | None,

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 
 import ray
 from ray._private import ray_constants
+from ray.exceptions import RayTaskError
 from ray.job_config import JobConfig
 
-from roar.errors import FailureError
+from roar import machine
+from roar.errors import FailureError, UsageError
 from roar.experiment import ComputeSettings
 from roar.jobs.ray.daemons import guard
+from roar.jobs.stage import check_fits
 
 # A cluster forks a server for each client beside running threads, and now and then it dies of that at its start
 # (https://github.com/ray-project/ray/issues/63202); another attempt gets another server.
 ATTEMPTS = 6
+_LONGEST_FOLDER = 42  # bytes: with Ray's names below it the path of a socket, of which systems take 107, some 103
+_LONGEST = 500  # characters of a reason
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_FEWEST_OBJECTS = 80 * 2**20  # bytes, of which Ray asks for 75 MB
 
 
 def connect(compute: ComputeSettings) -> None:
@@ -36,16 +45,44 @@ def connect(compute: ComputeSettings) -> None:
         if compute.address is None:
             with _on_loopback(), _own_signals():
                 ray.init("local", job_config=_own_path(), num_cpus=_local_cpus(compute),
-                         include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
-                         _node_ip_address="127.0.0.1")
+                         object_store_memory=_local_objects(), include_dashboard=False, log_to_driver=False,
+                         logging_level=logging.ERROR, _temp_dir=_folder(), _node_ip_address="127.0.0.1")
             guard()
         else:
             with _own_signals():
                 _join(compute.address)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise FailureError(f"No Ray cluster answers at '{compute.address or 'this machine'}' "
-                           f"({str(error).splitlines()[0]}); start one with `ray start --head`, give its "
-                           "token if it asks for one (RAY_AUTH_TOKEN), or leave --address out.") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        if compute.address is None:
+            raise FailureError(f"No Ray cluster can be started on this machine ({reason(error)}); mend that, or give "
+                               "--executor serial.") from None
+        raise FailureError(f"No Ray cluster answers at '{compute.address}' ({reason(error)}); start one with `ray "
+                           "start --head`, give its token if it asks for one (RAY_AUTH_TOKEN), or leave --address "
+                           "out.") from None
+
+
+def reason(error: BaseException) -> str:
+    """Why a call of Ray failed, in one line: of a task's error what was raised in the task, without colors."""
+    lines = [line.strip() for line in _COLORS.sub("", str(error)).splitlines() if line.strip()]
+    told = lines[-1] if lines and isinstance(error, RayTaskError) else " ".join(lines)
+    return told[:_LONGEST] or type(error).__name__
+
+
+def _folder() -> str:
+    """Where the cluster of this program keeps its sockets and logs: where Ray would, if that is possible.
+
+    Raises:
+        FailureError: no folder that can be written has a path that is short enough for a socket.
+    """
+    asked = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp", "ray")
+    for folder in (asked, *map(Path, ("/tmp/ray", "/var/tmp/ray", "/dev/shm/ray"))):
+        if folder.is_absolute() and len(os.fsencode(folder)) <= _LONGEST_FOLDER:
+            with suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+                if os.access(folder, os.W_OK | os.X_OK):
+                    return str(folder)
+    raise FailureError(f"A Ray cluster needs a folder whose path has at most {_LONGEST_FOLDER} bytes, and neither "
+                       f"'{asked}' nor /tmp is one that can be written; set RAY_TMPDIR to one, or give --executor "
+                       "serial.")
 
 
 def _join(address: str) -> None:
@@ -55,9 +92,9 @@ def _join(address: str) -> None:
                      log_to_driver=False, logging_level=logging.ERROR)
             return
         except ConnectionAbortedError as error:
-            reason = str(error).strip().splitlines()[-1]  # of the cluster's traceback
+            last = str(error).strip().splitlines()[-1]  # of the cluster's traceback
     raise FailureError(f"The Ray cluster at '{address}' answers but started no server for this program in {ATTEMPTS} "
-                       f"attempts ({reason}); look at ray_client_server*.err in /tmp/ray/session_latest/logs on its "
+                       f"attempts ({last}); look at ray_client_server*.err in /tmp/ray/session_latest/logs on its "
                        "head node, or run there with `--address auto`.")
 
 
@@ -109,13 +146,50 @@ def _on_loopback() -> Iterator[None]:
 
 
 def _local_cpus(compute: ComputeSettings) -> int:
-    """All CPUs of this machine, or as many as the workers asked for need."""
+    """All CPUs that this program may use, or as many as the workers asked for need."""
     wanted = int((compute.workers or 0) * compute.cpus_per_job + 0.999)
-    return max(os.cpu_count() or 1, wanted)
+    return max(machine.cpus(), wanted)
 
 
-def largest_node() -> float:
-    return max(float(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+def _local_objects() -> int | None:
+    """Bytes of shared memory for objects where this program may use less than the machine has; Ray sees few limits."""
+    if machine.memory() == machine.physical_memory():
+        return None
+    return max(_FEWEST_OBJECTS, int(ray_constants.DEFAULT_OBJECT_STORE_MEMORY_PROPORTION * machine.memory()))
+
+
+def gpus_of_a_job(compute: ComputeSettings) -> float:
+    """As many GPUs as are asked for; else one where the cluster has any.
+
+    Raises:
+        UsageError: no node has the CPUs and GPUs of a job, and none with them will be started.
+    """
+    gpus = compute.gpus_per_job
+    if gpus is None:
+        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
+    try:
+        check_fits((compute.cpus_per_job, gpus), nodes(), f"the cluster at '{compute.address or 'this machine'}'")
+    except UsageError:
+        most = ray.get(ray.remote(num_cpus=0)(_at_most).remote())
+        if most.get("CPU", 0) < compute.cpus_per_job or most.get("GPU", 0) < gpus:
+            raise
+    return gpus
+
+
+def _at_most() -> dict[str, float]:
+    """What a cluster that starts nodes by itself may grow to; nothing of one that does not."""
+    return ray._private.state.state.get_max_resources_from_cluster_config() or {}
+
+
+def nodes() -> list[tuple[float, float]]:
+    """CPUs and GPUs of each node that there is."""
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [(float(found.get("CPU", 0)), float(found.get("GPU", 0))) for found in resources]
+
+
+def largest_node(gpus: float) -> float:
+    """The most CPUs of a node that has so many GPUs."""
+    return max((cpus for cpus, has in nodes() if has >= gpus), default=inf)
 
 
 def is_client() -> bool:

@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from roar.errors import FailureError, RoarError
 from roar.experiment import ComputeSettings
 from roar.jobs.ray.callbacks import loggers
-from roar.jobs.ray.cluster import connect, is_client, largest_node
+from roar.jobs.ray.cluster import connect, gpus_of_a_job, is_client, largest_node, reason
 from roar.jobs.ray.daemons import session_folder, watched
 from roar.jobs.ray.desk import Desk, DeskFiles, fetch, own_files
 from roar.jobs.ray.environment import prepare
@@ -41,11 +41,10 @@ def run_stage(stage: Stage, compute: ComputeSettings, store: Store, watcher: Wat
 
     Raises:
         FailureError: the cluster cannot be reached, fails, or does not see the store.
+        UsageError: a job asks for more than any of its nodes has.
     """
     connect(compute)
-    gpus = compute.gpus_per_job
-    if gpus is None:
-        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
+    gpus = gpus_of_a_job(compute)
     location = store.files.location
     if "://" not in location:
         location = str(Path(location).expanduser().resolve())
@@ -84,7 +83,7 @@ def run_here(job: ClusterJob, watcher: Watcher) -> None:
     parameters = {"stage": (job.open_worker, job.tasks, job.cpus), "shared": job.shared, "desk": desk,
                   "location": job.location, "store_id": job.store_id}
     trainable = tune.with_resources(tune.with_parameters(_Trial, **parameters),
-                                    {"CPU": min(job.cpus, largest_node()), "GPU": job.gpus})
+                                    {"CPU": min(job.cpus, largest_node(job.gpus)), "GPU": job.gpus})
     relay = _Relay(job.tasks, desk, watcher)
     with tempfile.TemporaryDirectory(prefix="roar-tune-", dir=session_folder()) as scratch:
         tune.Tuner(
@@ -152,7 +151,7 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except RayError as error:
-        raise FailureError(f"The Ray cluster failed ({str(error).strip().splitlines()[0]}); what is finished is kept. "
+        raise FailureError(f"The Ray cluster failed ({reason(error)}); what is finished is kept. "
                            "Run the same command to resume.") from None
 
 

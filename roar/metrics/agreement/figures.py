@@ -12,7 +12,7 @@ from roar.analysis.curves import panel_title
 from roar.analysis.figures.heatmaps import SIGNED
 from roar.analysis.figures.matrix import draw_cells
 from roar.analysis.figures.palette import PAPER, SOFT, text_width
-from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure
+from roar.analysis.figures.style import FILE, Medium, look, new_figure, styled
 from roar.errors import AnalysisError
 from roar.metrics.agreement.summary import TIED, Agreement, agreements
 
@@ -38,8 +38,6 @@ def agreement_heatmap(pairs: pd.DataFrame, medium: Medium = FILE) -> Figure:
     Raises:
         AnalysisError: no two rankings of a network were compared.
     """
-    import matplotlib as mpl
-
     found = agreements(pairs)
     if not found:
         raise AnalysisError("No two rankings of a network were compared; `roar agreement` does it.")
@@ -47,7 +45,7 @@ def agreement_heatmap(pairs: pd.DataFrame, medium: Medium = FILE) -> Figure:
     names = max(text_width(f"{name} *") for one in found for name in one.estimators) + 0.12
     above = _TITLE if medium.titles else 0.05
     heights = [names + _TREE + above + 0.1 + _CELL * len(one.estimators) for one in found]
-    with mpl.rc_context({**RC, "axes.grid": False}):
+    with styled(axes__grid=False):
         wide = names + _CELL * (most + 1) + (_BAR + 0.55 if medium.titles else 0.05)
         figure = new_figure(wide, sum(heights), "none")
         top = sum(heights)

@@ -12,7 +12,7 @@ from roar.analysis.curves import SETTING, panel_title, panels
 from roar.analysis.facts import GROUPS, REFERENCE, Facts, facts_of
 from roar.analysis.figures.accuracy import draw_curves, label_ends, label_room
 from roar.analysis.figures.palette import SOFT, Mark
-from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
+from roar.analysis.figures.style import FILE, Medium, look, new_figure, panel_grid, styled
 from roar.analysis.tables import signed
 from roar.errors import AnalysisError
 from roar.metrics.deletion.areas import deletion_beside_roar, deletion_curves, metric
@@ -39,8 +39,6 @@ def deletion_and_roar_curves(curves: pd.DataFrame, deletion: pd.DataFrame) -> Fi
     Raises:
         AnalysisError: no panel has both.
     """
-    import matplotlib as mpl
-
     without = deletion_curves(deletion)
     rows = []
     for here, part in panels(curves[curves["mean"].notna()]):
@@ -52,7 +50,7 @@ def deletion_and_roar_curves(curves: pd.DataFrame, deletion: pd.DataFrame) -> Fi
         raise AnalysisError("No panel has both deletion and ROAR curves; run the deletion of this experiment.")
     names = {name for _, left, right in rows for frame in (left, right) for name in frame["estimator"]}
     room = label_room(["nothing replaced", *names])
-    with mpl.rc_context(RC):
+    with styled():
         figure = new_figure(13.2, (max(2.9, 0.17 * len(names)) + ABOVE + BELOW) * len(rows), "none")
         grid = panel_grid(figure, len(rows), 2, (LEFT, room, ABOVE, BELOW), (LEFT + room, ABOVE + BELOW))
         for i, (here, left, right) in enumerate(rows):
@@ -79,15 +77,13 @@ def deletion_multiples(deletion: pd.DataFrame) -> Figure:
     Raises:
         AnalysisError: there is nothing to draw.
     """
-    import matplotlib as mpl
-
     table = deletion_curves(deletion)
     rows = [(here, families_of(part)) for here, part in panels(table) if part["mean"].notna().any()]
     if not rows:
         raise AnalysisError("There are no deletion curves to draw; `roar delete` makes some.")
     columns = max(len(families) for _, families in rows)
     room = label_room(["nothing replaced", *deletion["estimator"].unique()])
-    with mpl.rc_context(RC):
+    with styled():
         figure = new_figure(max(5.4 * columns, 6.4), 4.0 * len(rows), "none")
         grid = panel_grid(figure, len(rows), columns, (LEFT, room, ABOVE + 0.1, BELOW),
                           (LEFT + room, ABOVE + BELOW + 0.1))
@@ -126,14 +122,12 @@ def deletion_scatter(beside: pd.DataFrame, control: str = "random", medium: Medi
     Raises:
         AnalysisError: no estimator has both.
     """
-    import matplotlib as mpl
-
     if not len(beside):
         raise AnalysisError(f"No estimator has both a deletion and a ROAR curve beside '{control}'.")
     found = list(beside.groupby([*SAME, "retrainer"], sort=False))
     above = ABOVE if medium.titles else 0.12
     margins = (0.65, label_room(beside["estimator"]) if medium.names else 0.12, above, BELOW)
-    with mpl.rc_context({**RC, "axes.grid.axis": "both", "axes.spines.bottom": False}):
+    with styled(axes__grid__axis="both", axes__spines__bottom=False):
         height = 3.4 if medium.names else 2.8
         figure = new_figure(medium.width, (height + above + BELOW) * len(found), "none")
         grid = panel_grid(figure, len(found), 1, margins, (0.0, above + BELOW))

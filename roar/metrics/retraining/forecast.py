@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
+from roar import machine
 from roar.estimators import Estimator
 from roar.experiment import RECURSIVE
 from roar.jobs.network import Network
@@ -84,7 +84,7 @@ def forecast(session: Session) -> Forecast:
     compute, settings = experiment.compute, experiment.retrain
     estimators = jobs_plan.retrained(experiment, session.estimators)
     gpus = torch.cuda.device_count() if compute.gpus_per_job != 0 else 0
-    fit = gpus / (compute.gpus_per_job or 1) if gpus else (os.cpu_count() or 1) / compute.cpus_per_job
+    fit = gpus / (compute.gpus_per_job or 1) if gpus else machine.cpus() / compute.cpus_per_job
     workers = 1 if compute.executor == "serial" else max(1, min(compute.workers or 10**9, int(fit)))
     device = "cuda" if gpus else "cpu"
     torch.set_num_threads(max(1, int(compute.cpus_per_job)))

@@ -13,7 +13,7 @@ from roar.analysis.curves import panel_title
 from roar.analysis.facts import GROUPS, facts_of
 from roar.analysis.figures.accuracy import draw_band, label_ends, label_room
 from roar.analysis.figures.palette import SOFT, Mark, text_width
-from roar.analysis.figures.style import FILE, RC, Medium, look, new_figure, panel_grid
+from roar.analysis.figures.style import FILE, Medium, look, new_figure, panel_grid, styled
 from roar.analysis.tables import signed
 from roar.errors import AnalysisError
 from roar.metrics.sanity.verdict import UNCHANGED, finest
@@ -45,8 +45,6 @@ def sanity_curves(sanity: pd.DataFrame, measure: str = "spearman", threshold: fl
     Raises:
         AnalysisError: there is no such check.
     """
-    import matplotlib as mpl
-
     rows = finest(sanity[sanity["measure"] == measure])
     if measure == "iou" and len(rows):
         rows = rows[rows["threshold"] == (rows["threshold"].min() if threshold is None else threshold)]
@@ -68,7 +66,7 @@ def sanity_curves(sanity: pd.DataFrame, measure: str = "spearman", threshold: fl
     above, note = 0.4 if medium.titles else 0.1, 0.3
     heights = [0.4 + 0.2 * part["estimator"].nunique() / len(families) if kind == "labels" else 2.3
                for _, kind, part in found for _ in range(lines)]
-    with mpl.rc_context(RC):
+    with styled():
         wide = (left + 2.7 + beside) * columns if medium is FILE else medium.width
         figure = new_figure(wide, sum(heights) + len(heights) * (above + below) + note, "none")
         grid = panel_grid(figure, len(heights), columns, (left, beside, above, below + note),
