@@ -66,6 +66,7 @@ def failing_proxy(port: int, faults: Faults) -> Iterator[int]:
     """The port of a proxy that answers some requests with 500, drops some and breaks some off in their middle."""
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # headers and body are two packets, and the second waits 40 ms otherwise
 
         def forward(self) -> None:
             body = self.body()
