@@ -129,7 +129,7 @@ def parameters(spelling: Spelling) -> dict[str, Any]:
 _WORDS = {"true": True, "false": False}  # as TOML spells them
 
 
-def load(spelling: str | Callable[..., Any]) -> Any:
+def load(spelling: object) -> Any:
     """The object that ``module:name`` spells, imported when it is used; an object is its own."""
     if not isinstance(spelling, str):
         return spelling

@@ -25,6 +25,7 @@ def verify(
                                                     "store may have executed for that; repeatable.")] = None,
 ) -> None:
     """Read every byte of the store and report what is damaged or missing."""
+    from roar.metrics import kept_tables
     from roar.metrics.repair import put_aside, remake
     from roar.progress.terminal import Terminal
     from roar.store.artifacts import LOST
@@ -36,7 +37,7 @@ def verify(
     store = Store(open_files(experiment.store))  # not open_store, which refuses one whose description is damaged
     if not (store.exists or store.holds_anything):
         raise UsageError(f"There is no store at '{experiment.store}'; give the path or URL of one with --store.")
-    found, gone = damages(store), list[str]()
+    found, gone = damages(store, kept_tables()), list[str]()
     _print([f"damaged: {damage.path} {damage.state}" for damage in found])
     if repair:
         gone = put_aside(store, found)
@@ -47,7 +48,7 @@ def verify(
         _print([f"not made again: plan {lost.plan.key} {lost.reason}" for lost in left])
         tell(f"repaired: {len(found) - len(gone)} damaged files of {shown(store.location)}"
               + (f"; unusable files are in {LOST}/" if found else ""))
-        found = damages(store)
+        found = damages(store, kept_tables())
     elif found:
         tell("`roar verify --repair` puts aside what is damaged and makes it again.")
         sys.exit(1)
@@ -68,10 +69,11 @@ def merge(
     other: Annotated[str, typer.Argument(metavar="OTHER_STORE", help="Path or URL of the store to bring in.")],
 ) -> None:
     """Copy the finished artifacts and results of another store into this one."""
+    from roar.metrics import kept_tables
     from roar.store.merge import merge as bring_in
     from roar.store.store import open_store
 
-    done = bring_in(open_store(experiment.store), open_store(other))
+    done = bring_in(open_store(experiment.store), open_store(other), kept_tables())
     tell(f"{experiment.store}: {done.artifacts} artifacts and {done.results} results came from {other}; "
           f"{done.here} were in it already")
 

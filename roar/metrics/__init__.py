@@ -15,10 +15,11 @@ from roar.errors import UsageError
 from roar.experiment import add_section
 from roar.metrics.base import Metric, Table
 from roar.plugins import Foreign
-from roar.registry import Registry
+from roar.registry import Registry, load
+from roar.store.rows import Rows
 from roar.store.store import Store
 
-__all__ = ["METRICS", "Metric", "Table", "metrics_of"]
+__all__ = ["METRICS", "Metric", "Table", "kept_tables", "metrics_of"]
 
 FOLDER = "metrics"  # of the store
 
@@ -56,3 +57,9 @@ def metrics_of(store: Store) -> list[Metric]:
     """
     measured = {path.split("/")[1] for path in store.files.list(FOLDER)}
     return [*METRICS.all(), *(METRICS.find(name) for name in METRICS.installed() if name in measured)]
+
+
+def kept_tables() -> dict[str, Rows]:
+    """What the tables of every metric may hold, by the metric's folder in the store and the file's name."""
+    return {f"{FOLDER}/{metric.name}/{name}": load(rows) for metric in METRICS.all()
+            for name, rows in metric.kept.items()}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from roar.pipeline.session import Session
+    from roar.store.rows import Rows
     from roar.store.store import Store
 
 Function = str | Callable[..., Any]  # ``module:function``, or the function
@@ -56,6 +57,7 @@ class Metric:
         measure: ``module:function`` from a session to the folders of what it measured, made where they are missing.
         tables: what it gives; the first is the one that its command prints. ROAR's are those of
             :mod:`roar.analysis.frames`, made of the results.
+        kept: what its tables in the store may hold, by file name: :class:`roar.store.rows.Rows`, or ``module:name``.
         summary: ``module:function`` from rows of the first table to the rows that its command prints.
         sections: of the experiment file that it reads, besides those that every command takes.
         settings: its own section of the experiment file, under the name of its command.
@@ -72,6 +74,7 @@ class Metric:
     paper: Paper
     measure: Function
     tables: tuple[Table, ...] = ()
+    kept: Mapping[str, str | Rows] = field(default_factory=dict)
     summary: Function | None = None
     sections: tuple[str, ...] = ("estimators", "degrade")
     settings: type[Settings] | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from roar.store.rows import TEXT, Values
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -15,6 +17,10 @@ FACTS = {
     "control_of": "string",  # the estimator that it is a control of, by its name in the frame; empty for the others
     "architecture": "string",  # of the explained network
     "model_seed": "int64",
+}
+ROWS = {  # what these columns and the keys may hold
+    **dict.fromkeys(["family", "base", "ensemble", "control_of", "architecture", "ranking", "control_of_ranking"], TEXT),
+    "model_seed": Values("whole", high=2.0**62),
 }
 KEYS = ("ranking", "control_of_ranking")
 NAMES = {"estimator": "ranking", "control_of": "control_of_ranking"}  # columns of names, and of what tells them apart

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from roar.store.artifacts import MANIFEST
+from roar.store.rows import Rows, read_rows_of
 from roar.store.store import Store
-from roar.store.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,20 +17,20 @@ def finished_folders(store: Store, kind: str) -> list[str]:
     return sorted(path.rsplit("/", 1)[0] for path in store.files.list(kind) if path.endswith(f"/{MANIFEST}"))
 
 
-def read_frames(store: Store, kind: str, name: str, columns: Sequence[str]) -> pd.DataFrame:
+def read_frames(store: Store, kind: str, name: str, rows: Rows) -> pd.DataFrame:
     """The rows of a Parquet file of every finished artifact, with the artifact's folder in the column ``folder``.
 
     Args:
         kind: the folder that they lie in, e.g. ``deletion``.
         name: of the file.
-        columns: of the frame where there is no artifact.
+        rows: what they may be.
 
     Raises:
-        DamagedArtifactError: a file is not what was written.
+        DamagedArtifactError: a file is not what was written, or holds what cannot be.
     """
     import pandas as pd
 
     folders = finished_folders(store, kind)
-    parts = [read_table(store.read_file(folder, name), f"{folder}/{name}").to_pandas().assign(folder=folder)
+    parts = [read_rows_of(store.read_file(folder, name), f"{folder}/{name}", rows).assign(folder=folder)
              for folder in folders]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*rows.columns, "folder"])

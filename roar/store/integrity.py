@@ -6,9 +6,11 @@ Nothing is computed and nothing is changed; every byte is read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from roar.errors import DamagedArtifactError, StoreError
 from roar.store.artifacts import ARTEFACTS, CHECKPOINTS, GALLERY, LOST, MANIFEST, is_manifest_of, is_permuted
@@ -17,6 +19,7 @@ from roar.store.requests import COPIES, Plan, plan_paths, read_plan
 from roar.store.requests import FOLDER as PLANS
 from roar.store.results import FOLDER as RESULTS
 from roar.store.results import compacted_files, finished_jobs, read_compacted, read_result, single_files
+from roar.store.rows import Rows, read_rows_of
 from roar.store.sealed import is_whole_archive, read_sealed
 from roar.store.states import state_of
 from roar.store.store import DESCRIPTION, Store, read_description, read_whole
@@ -46,9 +49,14 @@ class Missing:
     jobs: tuple[str, ...]
 
 
-def damages(store: Store) -> list[Damage]:
-    """Everything in a store that is not what was written."""
-    return [*_description(store), *_plans(store), *_artifacts(store), *_results(store.files),
+def damages(store: Store, tables: Mapping[str, Rows] = MappingProxyType({})) -> list[Damage]:
+    """Everything in a store that is not what was written, or that cannot be.
+
+    Args:
+        tables: what the tables of metrics may hold, by the metric's folder and the file's name
+            (:func:`roar.metrics.kept_tables`).
+    """
+    return [*_description(store), *_plans(store), *_artifacts(store, tables), *_results(store.files),
             *_kept_beside(store.files)]
 
 
@@ -126,16 +134,16 @@ def _plans(store: Store) -> Iterator[Damage]:
             yield Damage(path, "is not the plan that was kept there", (path,))
 
 
-def _artifacts(store: Store) -> Iterator[Damage]:
+def _artifacts(store: Store, tables: Mapping[str, Rows]) -> Iterator[Damage]:
     paths = [path for kind in ARTEFACTS for path in store.files.list(kind)]
     there = set(paths)
     for path in paths:
         folder, _, name = path.rpartition("/")
         if name == MANIFEST:
-            yield from _artifact(store.files, folder, there)
+            yield from _artifact(store.files, folder, there, tables)
 
 
-def _artifact(files: Files, folder: str, there: set[str]) -> Iterator[Damage]:
+def _artifact(files: Files, folder: str, there: set[str], tables: Mapping[str, Rows]) -> Iterator[Damage]:
     path = f"{folder}/{MANIFEST}"
     try:
         manifest = read_sealed(files, path)
@@ -145,26 +153,27 @@ def _artifact(files: Files, folder: str, there: set[str]) -> Iterator[Damage]:
     if not is_manifest_of(manifest, folder):
         yield Damage(path, "belongs to another artifact", (path,))
         return
-    permuted = is_permuted(manifest["identity"]) if folder.startswith("rankings/") else None
     for name, entry in manifest["files"].items():
         part = f"{folder}/{name}"
         if part not in there:
             yield Damage(part, "is gone", (path,))
             continue
         data = read_whole(files, part, entry)
-        state = "is not what was written" if data is None else _nonsense(data, part, permuted)
+        state = "is not what was written" if data is None else _nonsense(data, part, manifest["identity"], tables)
         if state is not None:
             yield Damage(part, state, (path, part))
 
 
-def _nonsense(data: bytes, path: str, permuted: bool | None) -> str | None:
+def _nonsense(data: bytes, path: str, identity: Mapping[str, Any], tables: Mapping[str, Rows]) -> str | None:
     """What is wrong with the meaning of a file whose bytes its manifest promises."""
-    if permuted is None:
-        return None
-    from roar.store.shards import read_rows
-
+    rows = tables.get(f"{'/'.join(path.split('/')[:2])}/{path.rpartition('/')[2]}")
     try:
-        read_rows(data, path, permuted)
+        if path.startswith("rankings/"):
+            from roar.store.shards import read_rows
+
+            read_rows(data, path, is_permuted(identity))
+        elif rows is not None:
+            read_rows_of(data, path, rows)
     except DamagedArtifactError as error:
         return str(error).removeprefix(f"'{path}' ").partition(";")[0]
     return None

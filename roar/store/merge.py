@@ -6,8 +6,9 @@ value where only the packing differs; a result in all that does not depend on wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from roar.errors import DamagedArtifactError, StoreError
@@ -16,6 +17,7 @@ from roar.store.compaction import write_compacted
 from roar.store.integrity import damages
 from roar.store.requests import read_plans, write_plan
 from roar.store.results import all_results, result_file
+from roar.store.rows import Rows
 from roar.store.store import Store, read_whole
 
 FEW = 32  # results that are copied as files of their own
@@ -31,8 +33,11 @@ class Merged:
     here: int
 
 
-def merge(store: Store, other: Store) -> Merged:
+def merge(store: Store, other: Store, tables: Mapping[str, Rows] = MappingProxyType({})) -> Merged:
     """Copy what is finished in the other store and not here.
+
+    Args:
+        tables: what the tables of metrics may hold, as of :func:`roar.store.integrity.damages`.
 
     Raises:
         StoreError: the other store is none, or contents disagree under one key.
@@ -40,7 +45,7 @@ def merge(store: Store, other: Store) -> Merged:
     """
     if not other.exists:
         raise StoreError(f"There is no store at '{other.location}'; give the path or URL of one.")
-    for damage in damages(other):
+    for damage in damages(other, tables):
         raise DamagedArtifactError(f"'{other.location}/{damage.path}' {damage.state}; put it right with "
                                    "`roar verify --repair` there before it is merged.")
     folders, known = _new_artifacts(store, other)

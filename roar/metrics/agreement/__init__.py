@@ -16,6 +16,7 @@ METRIC = Metric(
                       "other_tied_share": "`tied_share` of the other ranking",
                       **{f"other_{name}": f"`{name}` of the other ranking" for name in (
                           "family", "base", "ensemble", "control_of", "architecture", "model_seed")}}),),
+    kept={"pairs.parquet": "roar.metrics.agreement.frames:PAIRS"},
     summary="roar.metrics.agreement.frames:summary",
     figures="roar.metrics.agreement.figures:figures",
     page="roar.metrics.agreement.page:section")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from roar.metrics.summaries import spearman_rows
-from roar.store.facts import FACTS, KEYS, told_apart
+from roar.metrics.summaries import SIMILARITIES, are_similarities, spearman_rows
+from roar.store.facts import FACTS, ROWS, told_apart
 from roar.store.frames import read_frames
+from roar.store.rows import SHARE, TEXT, Rows, Values
 from roar.store.store import Store
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ COLUMNS = {
     **{f"other_{name}": kind for name, kind in FACTS.items()},
     "folder": "string",  # of the artifact
 }
+PAIRS = Rows({  # what `pairs.parquet` may hold
+    **dict.fromkeys(["source", "model", "regularizer", "estimator", "other_model", "other"], TEXT),
+    **ROWS, **{f"other_{name}": values for name, values in ROWS.items()},
+    "across": Values("text", words=("estimators", "seeds")),
+    **SIMILARITIES, "tied_share": SHARE, "other_tied_share": SHARE,
+}, possible=are_similarities)
 _KEYS = ["source", "regularizer", "across", "model", "other_model", "estimator", "other", "measure", "threshold"]
 
 
@@ -44,10 +51,9 @@ def read_ranking_agreement(store: Store) -> pd.DataFrame:
     Two settings of one estimator have a short key behind their names.
 
     Raises:
-        DamagedArtifactError: a file is not what was written.
+        DamagedArtifactError: a file is not what was written, or holds what cannot be.
     """
-    found = read_frames(store, FOLDER, "pairs.parquet", [
-        *COLUMNS, *KEYS, *(f"other_{name}" for name in KEYS)])
+    found = read_frames(store, FOLDER, "pairs.parquet", PAIRS)
     found = _told_apart(found.drop_duplicates([*_KEYS, "ranking", "other_ranking"]))
     return found[list(COLUMNS)].astype(COLUMNS).sort_values(_KEYS, ignore_index=True)
 

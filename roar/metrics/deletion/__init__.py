@@ -17,6 +17,8 @@ METRIC = Metric(
             Table("deletion-areas", "roar.metrics.deletion.frames:read_deletion_areas",
                   "a model, an estimator, a mode, a fill and a measure", {
                       "area": "mean over the thresholds by the trapezoid rule, percent"})),
+    kept={"curves.parquet": "roar.metrics.deletion.frames:CURVES",
+          "images.parquet": "roar.metrics.deletion.frames:IMAGES"},
     summary="roar.metrics.deletion.frames:summary",
     figures="roar.metrics.deletion.figures:figures",
     page="roar.metrics.deletion.page:section")

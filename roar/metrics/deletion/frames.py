@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from roar.store.facts import FACTS, KEYS, told_apart
+from roar.store.artifacts import MANIFEST
+from roar.store.facts import FACTS, KEYS, ROWS, told_apart
 from roar.store.frames import finished_folders, read_frames
+from roar.store.rows import COUNT, PERCENT, POSITION, SHARE, TEXT, TRUTH, Rows, Values, read_rows_of, require_row
 from roar.store.store import Store
-from roar.store.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +32,17 @@ COLUMNS = {
 }
 _NETWORK = ["source", "model", "regularizer"]
 
+_MODE = Values("text", words=("roar", "kar"))
+NAMED = Rows({**dict.fromkeys([*_NETWORK, "estimator", "fill"], TEXT), **ROWS})  # what a manifest says of both
+CURVES = Rows({  # what `curves.parquet` may hold
+    **NAMED.columns, "mode": _MODE,
+    "threshold": PERCENT, "accuracy": SHARE, "probability": SHARE, "n_test": replace(COUNT, low=1),
+}, keys=("mode", "threshold"))
+IMAGES = Rows({  # what `images.parquet` may hold: every image in every cell
+    "index": POSITION, "mode": _MODE, "threshold": PERCENT, "correct": TRUTH, "probability": SHARE,
+}, keys=("mode", "threshold", "index"), possible=lambda frame: len(frame) == (
+    frame["index"].nunique() * len(frame[["mode", "threshold"]].drop_duplicates())))
+
 
 def read_deletion(store: Store) -> pd.DataFrame:
     """One row per model, estimator, mode, fill and threshold, without retraining.
@@ -37,9 +50,9 @@ def read_deletion(store: Store) -> pd.DataFrame:
     Two settings of one estimator have a short key behind their names.
 
     Raises:
-        DamagedArtifactError: a file is not what was written.
+        DamagedArtifactError: a file is not what was written, or holds what cannot be.
     """
-    frame = told_apart(read_frames(store, FOLDER, "curves.parquet", [*COLUMNS, *KEYS]), _NETWORK)
+    frame = told_apart(read_frames(store, FOLDER, "curves.parquet", CURVES), _NETWORK)
     keys = [*_NETWORK, "estimator", "mode", "fill", "threshold"]
     return frame[list(COLUMNS)].astype(COLUMNS).drop_duplicates(keys).sort_values(keys, ignore_index=True)
 
@@ -57,19 +70,22 @@ def read_deletion_images(store: Store, folders: Iterable[str] | None = None) -> 
         was explained).
 
     Raises:
-        DamagedArtifactError: a file is not what was written.
+        DamagedArtifactError: a file is not what was written, or holds what cannot be.
     """
     import pandas as pd
 
     columns = [*_NETWORK, "estimator", *FACTS]
-    manifests = {folder: store.manifest(folder)
-                 for folder in (finished_folders(store, FOLDER) if folders is None else folders)}
-    rows = [{**{name: manifest["facts"][name] for name in (*columns, *KEYS)}, "fill": manifest["identity"]["fill"],
-             "folder": folder} for folder, manifest in manifests.items() if manifest is not None]
+    rows = []
+    for folder in finished_folders(store, FOLDER) if folders is None else folders:
+        manifest = store.manifest(folder)
+        if manifest is not None:
+            row = {name: manifest["facts"].get(name) for name in (*columns, *KEYS)}
+            require_row({**row, "fill": manifest["identity"].get("fill")}, f"{folder}/{MANIFEST}", NAMED)
+            rows.append({**row, "fill": manifest["identity"]["fill"], "folder": folder})
     named = told_apart(pd.DataFrame(rows, columns=[*columns, *KEYS, "fill", "folder"]), _NETWORK)
     for row in named.to_dict("records"):
         path = f"{row['folder']}/images.parquet"
-        images = read_table(store.read_file(row["folder"], "images.parquet"), path).to_pandas()
+        images = read_rows_of(store.read_file(row["folder"], "images.parquet"), path, IMAGES)
         yield images.assign(**{name: row[name] for name in (*columns, "fill")})
 
 

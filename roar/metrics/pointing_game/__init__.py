@@ -16,5 +16,7 @@ METRIC = Metric(
         "hits_low": "lower end of the 95 % Wilson interval of `hits` over test images, percent",
         "hits_high": "its upper end, percent",
         "hits_by_chance": "`hits` of a random pixel: the mean share of informative pixels, percent"}),),
+    kept={"points.parquet": "roar.metrics.pointing_game.game:POINTS",
+          "images.parquet": "roar.metrics.pointing_game.game:IMAGES"},
     sections=("estimators",),
     page="roar.metrics.pointing_game.page:section")

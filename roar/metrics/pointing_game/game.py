@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from roar.pipeline import Session, asked_for, plan, rank
 from roar.pipeline.running import make
 from roar.pipeline.session import keep_plan
 from roar.store.artifacts import MANIFEST, artifact_files, key_of
-from roar.store.facts import FACTS, KEYS, told_apart
+from roar.store.facts import FACTS, ROWS, told_apart
 from roar.store.frames import read_frames
 from roar.store.parquet import parquet_bytes
+from roar.store.rows import COUNT, POSITION, SHARE, TEXT, TRUTH, Rows
 from roar.store.shards import RankFolder, RankReader, rank_folder
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ FOLDER = "metrics/pointing-game"
 COLUMNS = {"source": "string", "model": "string", "regularizer": "string", "estimator": "string", "hits": "float64",
            "hits_low": "float64", "hits_high": "float64", "hits_by_chance": "float64", "n": "int64",
            **FACTS, "folder": "string"}
+POINTS = Rows({  # what `points.parquet` may hold
+    **dict.fromkeys(["source", "model", "regularizer", "estimator"], TEXT), **ROWS, "count": COUNT,
+    "n": replace(COUNT, low=1), "share": SHARE,
+}, possible=lambda frame: bool((frame["count"] <= frame["n"]).all()))
+IMAGES = Rows({"index": POSITION, "hit": TRUTH}, keys=("index",))  # what `images.parquet` may hold
 _NETWORK = ["source", "model", "regularizer"]
 _BLOCK = 250  # images whose ranks are held at a time
 
@@ -109,12 +115,11 @@ def read_hits(store: Store) -> pd.DataFrame:
     """One row per estimator of a model: the share of hits with Wilson's interval over the test images.
 
     Raises:
-        DamagedArtifactError: a file is not what was written.
+        DamagedArtifactError: a file is not what was written, or holds what cannot be.
     """
     from statsmodels.stats.proportion import proportion_confint
 
-    rows = read_frames(store, FOLDER, "points.parquet", [*COLUMNS, *KEYS, "count", "share"])
-    rows = told_apart(rows, _NETWORK)
+    rows = told_apart(read_frames(store, FOLDER, "points.parquet", POINTS), _NETWORK)
     low, high = proportion_confint(rows["count"], rows["n"], alpha=0.05, method="wilson") if len(rows) else ([], [])
     rows = rows.assign(hits=100 * rows["count"] / rows["n"], hits_low=low, hits_high=high,
                        hits_by_chance=100 * rows["share"])

@@ -20,6 +20,7 @@ METRIC = Metric(
                       "steps": "of the randomization in all; the last one of `cascading` has all layers re-initialized",
                       "layers": "re-initialized in this step, besides those of the steps before in `cascading`",
                       "train_accuracy": "of the network on its shuffled training labels, in [0, 1]"}),),
+    kept={"averages.parquet": "roar.metrics.sanity.frames:AVERAGES"},
     summary="roar.metrics.sanity.frames:summary",
     settings=SanitySettings,
     figures="roar.metrics.sanity.figures:figures",

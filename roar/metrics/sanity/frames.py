@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from roar.metrics.summaries import spearman_rows
-from roar.store.facts import FACTS, KEYS, told_apart
+from roar.metrics.summaries import SIMILARITIES, are_similarities, spearman_rows
+from roar.store.facts import FACTS, ROWS, told_apart
 from roar.store.frames import read_frames
+from roar.store.rows import SHARE, TEXT, Rows, Values
 from roar.store.store import Store
 
 if TYPE_CHECKING:
@@ -35,6 +37,13 @@ COLUMNS = {
     **FACTS,
     "folder": "string",  # of the artifact
 }
+_STEP = Values("whole", 1, 1_000_000)
+AVERAGES = Rows({  # what `averages.parquet` may hold
+    **dict.fromkeys(["source", "model", "regularizer", "estimator", "layers"], TEXT), **ROWS,
+    "kind": Values("text", words=("cascading", "independent", "labels")),
+    "step": _STEP, "steps": _STEP, **SIMILARITIES, "tied_share": SHARE,
+    "train_accuracy": replace(SHARE, missing=True),
+}, possible=lambda frame: are_similarities(frame) and bool((frame["step"] <= frame["steps"]).all()))
 _KEYS = ["source", "model", "regularizer", "estimator", "kind", "steps", "step", "measure", "threshold"]
 
 
@@ -44,9 +53,9 @@ def read_sanity(store: Store) -> pd.DataFrame:
     Two settings of one estimator have a short key behind their names.
 
     Raises:
-        DamagedArtifactError: a file is not what was written.
+        DamagedArtifactError: a file is not what was written, or holds what cannot be.
     """
-    found = read_frames(store, FOLDER, "averages.parquet", [*COLUMNS, *KEYS])
+    found = read_frames(store, FOLDER, "averages.parquet", AVERAGES)
     found = told_apart(found.drop_duplicates([*_KEYS, "ranking"]), ["source", "model", "regularizer"])
     return found[list(COLUMNS)].astype(COLUMNS).sort_values(_KEYS, ignore_index=True)
 
