@@ -5,6 +5,7 @@
         UnknownNameError          no such estimator, source, model, key, ...; names the nearest
         ExperimentError           an experiment file or a setting breaks a rule
       FailureError                what was asked for is fine but could not be done (exit status 1)
+        ClusterError              a node of the cluster lacks what a task needs
         SourceError               images or labels are missing, broken or do not fit
         ModelError                a network or its weights do not fit the images, or are broken
         EstimatorError            an estimator broke its contract or gave scores that cannot be ranked
@@ -86,6 +87,10 @@ class ExperimentError(UsageError):
 
 class FailureError(RoarError):
     """What was asked for is fine but could not be done."""
+
+
+class ClusterError(FailureError):
+    """A node of the cluster lacks what a task needs."""
 
 
 class SourceError(FailureError):

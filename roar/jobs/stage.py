@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from roar.errors import RoarError, StoreError, UsageError
+from roar.errors import ClusterError, RoarError, StoreError, UsageError
 from roar.store.claims import claim, wait_for_cleaning
 from roar.store.files import Files
 from roar.store.results import FOLDER as RESULTS
@@ -114,8 +114,8 @@ class Stage:
 class Outcome:
     """How a task ended; ``error`` is one sentence, ``None`` where all went well.
 
-    ``elsewhere``: another run on the same store has done the task, or is at it now. ``halts``: the store itself
-    failed, so no other task can do better.
+    ``elsewhere``: another run on the same store has done the task, or is at it now. ``halts``: the store or the
+    cluster failed, so no other task can do better.
     """
 
     key: str
@@ -179,7 +179,7 @@ def _perform(worker: Worker, task: Task, desk: Desk, files: Files) -> Outcome:
             if not (path.startswith(f"{RESULTS}/") and is_done(files, path)):  # a row is never written again
                 files.write(path, data)
         desk.clear()
-    except StoreError as error:  # is no fault of the task
+    except (StoreError, ClusterError) as error:  # is no fault of the task
         return Outcome(task.key, {}, str(error), halts=True)
     except RoarError as error:
         return Outcome(task.key, {}, str(error))

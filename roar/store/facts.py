@@ -19,7 +19,8 @@ FACTS = {
     "model_seed": "int64",
 }
 ROWS = {  # what these columns and the keys may hold
-    **dict.fromkeys(["family", "base", "ensemble", "control_of", "architecture", "ranking", "control_of_ranking"], TEXT),
+    **dict.fromkeys(["family", "base", "ensemble", "control_of", "architecture"], TEXT),
+    **dict.fromkeys(["ranking", "control_of_ranking"], TEXT),
     "model_seed": Values("whole", high=2.0**62),
 }
 KEYS = ("ranking", "control_of_ranking")

@@ -260,6 +260,37 @@ def test_a_worker_without_its_node_ends_and_an_error_of_a_task_does_not_end_it(
         ray_desk.fetch("a reference")
 
 
+@pytest.mark.timeout(120)
+def test_a_module_that_a_node_lacks_is_the_cause_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+    import types
+
+    import ray
+
+    from roar.errors import RoarError
+
+    here = types.ModuleType("only_here")
+    exec("class Work:\n    pass", here.__dict__)
+    monkeypatch.setitem(sys.modules, "only_here", here)
+
+    def open_worker(read: Any, device: str) -> Any:
+        read("data")
+        return lambda work, desk: Product({}, {})
+
+    store = open_store(str(tmp_path / "store"))
+    _ = store.description
+    for task, data in ((here.Work(), 1), (1, here.Work())):
+        ray.shutdown()
+        try:
+            with pytest.raises(RoarError) as raised:
+                run_stage(Stage("a test", open_worker, {"data": lambda data=data: data},  # type: ignore[misc]
+                                [Task("task", task)]), ComputeSettings(workers=1), store, StageWatcher(Silent()))
+        finally:
+            ray.shutdown()
+        assert str(raised.value) == (f"The module 'only_here' is missing on the node '{socket.gethostname()}'; install "
+                                     "it there as on the program's.")
+
+
 def test_a_cluster_that_starts_no_server_for_a_program_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     from roar.jobs.ray import cluster as ray_cluster
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import ray
 from ray.exceptions import ObjectLostError, RayActorError, RaySystemError, RayTaskError
 
-from roar.errors import RoarError, StoreError
+from roar.errors import ClusterError, RoarError, StoreError
 from roar.store.files import LARGEST, Files
 from roar.store.store import open_store
 
@@ -43,14 +44,34 @@ def fetch(reference: Any) -> Any:
 
     A process that its node no longer serves ends, and so its task is done elsewhere: as an error of the task it
     would be a result, and the process, alive for seconds after its node is lost, would give one to task after task.
+
+    Raises:
+        ClusterError: this node lacks what is needed to read it.
     """
     try:
         return ray.get(reference)
     except RayTaskError:
         raise
-    except (OSError, RaySystemError, ObjectLostError, RayActorError) as error:
-        print(f"This worker is cut off from its cluster ({error}); it ends.", file=sys.stderr, flush=True)
-        os._exit(1)
+    except RaySystemError as error:
+        if error.traceback_str is None:  # of Ray itself, not of an object that cannot be unpickled
+            _end(error)
+        raise ClusterError(_lacking(error.client_exc)) from None
+    except (OSError, ObjectLostError, RayActorError) as error:
+        _end(error)
+
+
+def _end(error: Exception) -> NoReturn:
+    print(f"This worker is cut off from its cluster ({error}); it ends.", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _lacking(error: object) -> str:
+    """The sentence about what this node cannot read."""
+    node = socket.gethostname()
+    if isinstance(error, ModuleNotFoundError):
+        return f"The module '{error.name}' is missing on the node '{node}'; install it there as on the program's."
+    return (f"The node '{node}' cannot read what the program sent ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}); install there the versions that the program has.")
 
 
 def own_files(location: str, store_id: str) -> Files | None:

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from roar.errors import FailureError, RoarError
+from roar.errors import ClusterError, FailureError, RoarError
 from roar.experiment import ComputeSettings
 from roar.jobs.ray.callbacks import loggers
 from roar.jobs.ray.cluster import connect, gpus_of_a_job, is_client, largest_node, reason
@@ -80,7 +80,7 @@ def run_here(job: ClusterJob, watcher: Watcher) -> None:
     if not ray.get(desk.sees.remote(job.store_id)):
         raise FailureError(f"The cluster does not see the store '{job.location}'; give a --store that both sides "
                            "see: a shared folder or a URL such as s3://bucket/prefix.")
-    parameters = {"stage": (job.open_worker, job.tasks, job.cpus), "shared": job.shared, "desk": desk,
+    parameters = {"stage": {"": ray.put((job.open_worker, job.tasks, job.cpus))}, "shared": job.shared, "desk": desk,
                   "location": job.location, "store_id": job.store_id}
     trainable = tune.with_resources(tune.with_parameters(_Trial, **parameters),
                                     {"CPU": min(job.cpus, largest_node(job.gpus)), "GPU": job.gpus})
@@ -162,23 +162,33 @@ class _Trial(tune.Trainable):  # type: ignore[misc]
               location: str, store_id: str) -> None:
         import torch
 
-        open_worker, self.tasks, cpus = stage
+        self.desk, self.task = desk, config["task"]
+        self.failed: ClusterError | None = None
+        try:
+            open_worker, self.tasks, cpus = fetch(stage[""])
+        except ClusterError as error:  # here it would count as the death of a worker
+            self.failed = error
+            return
         torch.set_num_threads(max(1, int(cpus)))
         device = "cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu"
-        self.desk, self.task = desk, config["task"]
         self.files = own_files(location, store_id) or DeskFiles(location, desk)
 
         @lru_cache(maxsize=8)
         def read(name: str) -> Any:
             return fetch(shared[name])
 
-        self.worker = open_worker(read, device)
+        try:
+            self.worker = open_worker(read, device)
+        except ClusterError as error:
+            self.failed = error
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.task = new_config["task"]
         return True
 
     def step(self) -> dict[str, Any]:
+        if self.failed is not None:
+            return {"outcome": ("", {}, str(self.failed), False, True), "done": True}
         task, told = self.tasks[self.task], 0.0
 
         def tell(share: float, text: str) -> None:
@@ -241,7 +251,8 @@ class _Relay(tune.Callback):  # type: ignore[misc]
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any],
                         **info: Any) -> None:
         if "outcome" in result:
-            self._pass(Outcome(*result["outcome"]))
+            outcome = Outcome(*result["outcome"])
+            self._pass(outcome if outcome.key else replace(outcome, key=self.tasks[trial.config["task"]].key))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Started again at once, a task may meet the node just lost until no try is left."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from roar.metrics.summaries import SIMILARITIES, are_similarities, spearman_rows
-from roar.store.facts import FACTS, ROWS, told_apart
+from roar.store.facts import FACTS, KEYS, ROWS, told_apart
 from roar.store.frames import read_frames
 from roar.store.rows import SHARE, TEXT, Rows, Values
 from roar.store.store import Store
