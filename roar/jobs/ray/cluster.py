@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from math import inf
 from pathlib import Path
 
 import ray
 from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 from ray.exceptions import RayTaskError
 from ray.job_config import JobConfig
 
@@ -31,6 +34,7 @@ _LONGEST_FOLDER = 42  # bytes: with Ray's names below it the path of a socket, o
 _LONGEST = 500  # characters of a reason
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 _FEWEST_OBJECTS = 80 * 2**20  # bytes, of which Ray asks for 75 MB
+_TOKEN_NAME = "RAY_AUTH_TOKEN"
 
 
 def connect(compute: ComputeSettings) -> None:
@@ -43,12 +47,14 @@ def connect(compute: ComputeSettings) -> None:
         return
     try:
         if compute.address is None:
+            _take_token()
             with _on_loopback(), _own_signals():
                 ray.init("local", job_config=_own_path(), num_cpus=_local_cpus(compute),
                          object_store_memory=_local_objects(), include_dashboard=False, log_to_driver=False,
                          logging_level=logging.ERROR, _temp_dir=_folder(), _node_ip_address="127.0.0.1")
             guard()
         else:
+            _drop_token()
             with _own_signals():
                 _join(compute.address)
     except (OSError, RuntimeError, ValueError) as error:
@@ -83,6 +89,28 @@ def _folder() -> str:
     raise FailureError(f"A Ray cluster needs a folder whose path has at most {_LONGEST_FOLDER} bytes, and neither "
                        f"'{asked}' nor /tmp is one that can be written; set RAY_TMPDIR to one, or give --executor "
                        "serial.")
+
+
+def _take_token() -> None:
+    """Have a cluster of this program's own ask for a token that lives as long as the program and is in no file.
+
+    Ray's default is one for all clusters of a user, for good, in a file that everybody may read.
+    """
+    if not {_TOKEN_NAME, f"{_TOKEN_NAME}_PATH"} & os.environ.keys():
+        os.environ[_TOKEN_NAME] = _token()
+        AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _drop_token() -> None:
+    """Leave another's cluster to the token that is kept for it."""
+    if os.environ.get(_TOKEN_NAME) == _token():
+        del os.environ[_TOKEN_NAME]
+        AuthenticationTokenLoader.instance().reset_cache()
+
+
+@lru_cache(maxsize=1)
+def _token() -> str:
+    return secrets.token_hex(32)
 
 
 def _join(address: str) -> None:
