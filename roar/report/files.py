@@ -90,6 +90,7 @@ def write_report(store: Store, jobs: Collection[str] | None = None, experiment: 
     Raises:
         AnalysisError: there is neither a result nor a row of a metric's table.
     """
+    from roar.analysis.chance import above_chance, at_chance
     from roar.analysis.curves import curves
 
     frames = measured(store)
@@ -99,7 +100,7 @@ def write_report(store: Store, jobs: Collection[str] | None = None, experiment: 
     names = _current(store, made_of) if keep_current else ()
     if not names:
         metrics = metrics_of(store)
-        board = leaderboard_of(results, frames, metrics)
+        board = leaderboard_of(above_chance(results, at_chance(results)), frames, metrics)
         files = {**_tables(results, frames["curves"], board), **dict(_figures(results, frames["curves"], board)),
                  **{name: data for metric in metrics for name, data in metric_files(metric, frames).items()},
                  PAGE: page(store, results, frames, experiment).encode()}
@@ -199,6 +200,7 @@ def table(store: Store, name: str) -> pd.DataFrame:
         AnalysisError: the results do not allow it.
     """
     from roar.analysis import frames
+    from roar.analysis.chance import above_chance, at_chance, warnings
 
     tables = {table.name: table for metric in metrics_of(store) for table in metric.tables}
     if name in tables:
@@ -206,7 +208,12 @@ def table(store: Store, name: str) -> pd.DataFrame:
     if name not in frames.TABLES:
         raise UnknownNameError("table", name, [*frames.TABLES, *tables])
     if name == "leaderboard":
-        return leaderboard_of(results_of(store), measured(store), metrics_of(store))
+        results = results_of(store)
+        found = at_chance(results)
+        judged = above_chance(results, found)
+        if judged.empty and len(found):
+            raise AnalysisError(" ".join(warnings(found)))
+        return leaderboard_of(judged, measured(store), metrics_of(store))
     if name == "classes":
         from roar.analysis.classes import per_class
 
