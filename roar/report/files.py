@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FOLDER = "reports"
 PAGE = "report.html"
+VERDICTS = ("areas", "tests", "pairs", "ranks", "agreement", "findings", "paper", "paper-order", "faithfulness")
 CURRENT = "reports/current.json"  # what the report was made of, written last
 
 
@@ -200,7 +201,6 @@ def table(store: Store, name: str) -> pd.DataFrame:
         AnalysisError: the results do not allow it.
     """
     from roar.analysis import frames
-    from roar.analysis.chance import above_chance, at_chance, warnings
 
     tables = {table.name: table for metric in metrics_of(store) for table in metric.tables}
     if name in tables:
@@ -208,17 +208,28 @@ def table(store: Store, name: str) -> pd.DataFrame:
     if name not in frames.TABLES:
         raise UnknownNameError("table", name, [*frames.TABLES, *tables])
     if name == "leaderboard":
-        results = results_of(store)
-        found = at_chance(results)
-        judged = above_chance(results, found)
-        if judged.empty and len(found):
-            raise AnalysisError(" ".join(warnings(found)))
-        return leaderboard_of(judged, measured(store), metrics_of(store))
+        return leaderboard_of(_judged(results_of(store)), measured(store), metrics_of(store))
     if name == "classes":
         from roar.analysis.classes import per_class
 
         return per_class(results_of(store), class_names(store))
-    return frames.table(results_of(store), name)
+    results = results_of(store)
+    return frames.table(_judged(results) if name in VERDICTS else results, name)
+
+
+def _judged(results: pd.DataFrame) -> pd.DataFrame:
+    """The results of networks that learned.
+
+    Raises:
+        AnalysisError: no network did.
+    """
+    from roar.analysis.chance import above_chance, at_chance, warnings
+
+    found = at_chance(results)
+    judged = above_chance(results, found)
+    if judged.empty and len(found):
+        raise AnalysisError(" ".join(warnings(found)))
+    return judged
 
 
 def against_paper(store: Store) -> str:
@@ -228,7 +239,7 @@ def against_paper(store: Store) -> str:
     from roar.metrics.deletion.areas import deletion_areas
 
     frames = measured(store)
-    found = compare(results_of(store, frames), deletion_areas(frames["deletion"]))
+    found = compare(results_of(store, frames), deletion_areas(frames["deletion"], frames["deletion-areas"]))
     findings = "\n".join(f"{row.finding}. {row.claim}\n   {row.verdict}: {row.evidence}"
                          for row in found.findings.itertuples())
     return f"{findings}\n\n{plain_table(found.order)}\n{plain_table(found.beside)}"

@@ -54,7 +54,8 @@ def test_only_the_setting_at_chance_loses_its_order() -> None:
     assert set(above_chance(results, found)["source"]) == {"digits"}
 
 
-@pytest.mark.parametrize(("mean", "chance", "judged"), [(0.40, 0.35, False), (0.45, 0.35, True), (0.93, 0.9, False), (0.96, 0.9, True)])
+@pytest.mark.parametrize(("mean", "chance", "judged"), [(0.40, 0.35, False), (0.45, 0.35, True), (0.93, 0.9, False),
+                                                        (0.96, 0.9, True)])
 def test_fewer_than_three_seeds_are_judged_by_their_test_images(mean: float, chance: float, judged: bool) -> None:
     """Of 400 images 40 % are [35.3, 44.9]: not above 35.4; and 93 % are [90.1, 95.1]: not above 90.4."""
     results = learned_nothing(chance + 0.004, mean, seeds=1, spread=0.0)

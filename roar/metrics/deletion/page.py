@@ -27,7 +27,7 @@ def section(frames: Mapping[str, pd.DataFrame]) -> Section:
         "curves": [_curves(here, part, rows_of(frames, "deletion-areas"))
                    for here, part in panels(_with_chance(deletion_curves(deletion), frames["results"]))],
         "beside": [_beside(values, part) for values, part in deletion_beside_roar(
-            frames["results"], deletion).groupby(list(SETTING), sort=False)]}
+            frames["results"], deletion, rows_of(frames, "deletion-areas")).groupby(list(SETTING), sort=False)]}
     return Section("deletion", "Deletion without retraining", "Deletion", fill(__package__, "page.html.j2", **shown))
 
 

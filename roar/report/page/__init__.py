@@ -73,6 +73,7 @@ def report_page(results: pd.DataFrame, frames: Mapping[str, pd.DataFrame] | None
     frames = {**(frames or {}), "results": results, "curves": table}
     measured = [frame for name, frame in frames.items() if len(frame) and {"source", "model"} <= set(frame.columns)]
     deletion = rows_of(frames, "deletion")
+    gaps = None if deletion is None else deletion_areas(deletion, rows_of(frames, "deletion-areas"))
     found = at_chance(results)
     judged = above_chance(results, found)
     told = dict(provenance or {})
@@ -86,7 +87,7 @@ def report_page(results: pd.DataFrame, frames: Mapping[str, pd.DataFrame] | None
         panels=_panels(results, table, leaderboard_of(judged, frames, metrics), found),
         sections=_sections(frames, metrics), beside=control_sections(judged), faithfulness=_faithfulness(judged),
         jobs=_jobs(results),
-        paper=against_paper(judged, None if deletion is None else deletion_areas(deletion)) if len(judged) else None,
+        paper=against_paper(judged, gaps) if len(judged) else None,
         classes=_classes(results, class_names), agreement=_agreement(judged), gallery=_gallery(gallery),
         paper_url=PAPER_URL)
 
