@@ -240,6 +240,7 @@ class ComputeSettings(Settings):
     tensorboard: Annotated[str | None, Flag(
         "--tensorboard", "Folder for TensorBoard's event files; default: none.")] = None
     callback: tuple[CallbackSettings, ...] = ()
+    env: tuple[str, ...] = ()  # variables, or patterns such as "AWS_*", that the nodes of a cluster get from here
 
 
 SECTIONS: dict[str, type[Settings]] = {}  # of the metrics, by the name of the section

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from roar.analysis.beside import BLURRED, MASK_ONLY, separate
-from roar.analysis.classes import chance_levels
-from roar.analysis.curves import CELL, CURVE, CURVE_COLUMNS, SETTING, checked, in_order, over_seeds
+from roar.analysis.curves import CELL, CURVE, CURVE_COLUMNS, SETTING, chance_levels, checked, in_order, over_seeds
 from roar.analysis.facts import ESTIMATOR_FACTS, FACTS, REFERENCE, Facts
 from roar.analysis.paired import few_seeds
 from roar.analysis.shared import with_shared
@@ -44,8 +43,8 @@ def beyond_controls(results: pd.DataFrame) -> pd.DataFrame:
         - ``shape_accuracy``: accuracy of networks that see the masks alone, percent: what shape tells of the class;
         - ``beyond_shape``: the estimator's accuracy less that: what the pixels left tell beyond the shape.
 
-        ``chance``: 1 / K in percent, NaN where K is not known. ``note``: what the numbers do not allow to say; where
-        the interval of ``beyond_shape`` reaches 0, the accuracy is none of the pixels' doing.
+        ``chance``: of always answering the largest class, percent. ``note``: what the numbers do not allow to say;
+        where the interval of ``beyond_shape`` reaches 0, the accuracy is none of the pixels' doing.
     """
     every = with_shared(checked(results))
     cells = _cells(every)
@@ -122,7 +121,8 @@ def _statistics(rows: pd.DataFrame, keys: tuple[str, ...]) -> pd.DataFrame:
     """Mean, interval, spread and number of seeds of each of :data:`QUANTITIES`."""
     table = rows[list(keys)].drop_duplicates()
     for name in QUANTITIES:
-        found = over_seeds(rows.assign(accuracy=rows[name].astype(float)), keys)
+        found = over_seeds(rows.assign(accuracy=rows[name].astype(float)), keys,
+                           bounds=(0.0, 100.0) if name == "shape_accuracy" else None)
         found = found.rename(columns={of: f"{name}{part}" for part, of in PARTS.items()})
         table = table.merge(found, on=list(keys))
     return table

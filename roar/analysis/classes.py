@@ -46,15 +46,3 @@ def per_class(results: pd.DataFrame, class_names: Sequence[str] | None = None) -
     index = table["class_index"]
     table["class"] = index.astype(str) if class_names is None else index.map(dict(enumerate(class_names)))
     return in_order(table[list(CLASS_COLUMNS)])
-
-
-def chance_levels(results: pd.DataFrame) -> dict[str, float]:
-    """The accuracy 1 / K of a guess among K classes, in [0, 1], for each source whose number of classes is known.
-
-    Where classes differ in size, always answering with the largest one gives more.
-    """
-    if "class_accuracy" not in results.columns:
-        return {}
-    kept = results[results["class_accuracy"].notna()]
-    counts = kept["class_accuracy"].map(len).groupby(kept["source"].astype(str)).max()
-    return {str(source): 1 / int(count) for source, count in counts.items()}

@@ -16,6 +16,7 @@ SETTING = ("source", "model", "regularizer", "retrainer")  # what shares one t =
 PANEL = (*SETTING, "mode", "fill")  # what may be compared in one picture
 CURVE = ("source", "model", "regularizer", "retrainer", "estimator", "mode", "fill")
 CELL = (*CURVE, "threshold")
+FEWEST = 3  # seeds that an interval of an accuracy needs; of fewer the single values are shown
 CURVE_COLUMNS = (*CELL, "mean", "std", "n", "ci_low", "ci_high", *FACTS)
 RESULT_COLUMNS = (*CELL, "seed", "status", "accuracy", *FACTS)  # those that the analysis cannot do without
 
@@ -28,21 +29,33 @@ def curves(results: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
         confidence: of the interval, in (0, 1).
 
     Returns:
-        One row per cell, in a fixed order, with :data:`CURVE_COLUMNS`. ``mean``, ``std`` (with n - 1 in the
-        denominator), ``ci_low`` and ``ci_high`` are accuracies in [0, 1]; the interval is not cut at 0 or 1.
-        ``n`` counts the seeds with a finite accuracy. With n = 1 ``std`` and the interval are NaN, with n = 0
-        the mean too. The cell that all estimators share is ``reference`` at threshold 0.
+        One row per cell, in a fixed order, with :data:`CURVE_COLUMNS` and ``chance``, the accuracy of always answering
+        the largest class (NaN where it is not known). ``mean``, ``std`` (with n - 1 in the
+        denominator), ``ci_low`` and ``ci_high`` are accuracies in [0, 1], where the interval is cut.
+        ``n`` counts the seeds with a finite accuracy. With n < 3 the interval is NaN: it would be as wide as the scale.
+        With n = 1 ``std`` is NaN, with n = 0 the mean too. The cell that all estimators share is ``reference`` at
+        threshold 0.
 
     Raises:
         AnalysisError: columns are missing, or one cell holds the same seed twice.
     """
     results = complete(results)
     finished = results["accuracy"].where(results["status"] == "ok")
-    return in_order(over_seeds(results.assign(accuracy=finished), (*CELL, *FACTS), confidence)[list(CURVE_COLUMNS)])
+    table = over_seeds(results.assign(accuracy=finished), (*CELL, *FACTS), confidence)
+    table["chance"] = table["source"].astype(str).map(chance_levels(results)).astype(float)
+    return in_order(table[[*CURVE_COLUMNS, "chance"]])
 
 
-def over_seeds(rows: pd.DataFrame, keys: Sequence[str], confidence: float = 0.95) -> pd.DataFrame:
-    """Mean, spread and t interval of the column ``accuracy`` for each of the keys; NaN are left out."""
+def over_seeds(rows: pd.DataFrame, keys: Sequence[str], confidence: float = 0.95,
+               bounds: tuple[float, float] | None = (0.0, 1.0)) -> pd.DataFrame:
+    """Mean, spread and t interval of the column ``accuracy`` for each of the keys; NaN are left out.
+
+    Args:
+        rows: with the keys and ``accuracy``.
+        keys: of a cell.
+        confidence: of the interval.
+        bounds: that no value can leave: the interval is cut there and needs three seeds; ``None``: differences.
+    """
     from scipy import stats
 
     groups = rows.groupby(list(keys), observed=True, sort=False)["accuracy"]
@@ -50,7 +63,11 @@ def over_seeds(rows: pd.DataFrame, keys: Sequence[str], confidence: float = 0.95
     n = table["n"].to_numpy()
     quantile = stats.t.ppf((1 + confidence) / 2, np.where(n > 1, n - 1, np.nan))
     half = quantile * table["std"] / np.sqrt(np.where(n > 1, n, np.nan))
+    if bounds is not None:
+        half = half.where(n >= FEWEST)
     table["ci_low"], table["ci_high"] = table["mean"] - half, table["mean"] + half
+    if bounds is not None:
+        table[["ci_low", "ci_high"]] = table[["ci_low", "ci_high"]].clip(*bounds)
     return table
 
 
@@ -132,3 +149,17 @@ def panel_title(here: dict[str, str]) -> str:
             word = {"retrainer": "retrained as ", "fill": "fill "}.get(column, "")
             shown.append(f"{word}{here[column]}")
     return " · ".join(map(str, shown))
+
+def chance_levels(results: pd.DataFrame) -> dict[str, float]:
+    """The accuracy of always answering the largest class of the test split, in [0, 1], by source, where it is known.
+
+    Where the results do not tell how large the classes are, they count as equal, and it is 1 / K.
+    """
+    if "chance" in results.columns and results["chance"].notna().any():
+        return {str(source): float(level) for source, level in results.groupby(
+            results["source"].astype(str))["chance"].max().dropna().items()}
+    if "class_accuracy" not in results.columns:
+        return {}
+    kept = results[results["class_accuracy"].notna()]
+    counts = kept["class_accuracy"].map(len).groupby(kept["source"].astype(str)).max()
+    return {str(source): 1 / int(count) for source, count in counts.items()}

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from roar.analysis.classes import chance_levels
-from roar.analysis.curves import PANEL
+from roar.analysis.curves import PANEL, chance_levels
 from roar.analysis.grid import Grid, grids
 from roar.analysis.paired import Floats, few_seeds, paired
 

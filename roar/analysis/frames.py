@@ -61,6 +61,7 @@ COLUMNS: dict[str, str] = {
     "accuracy": "on the degraded test split after the last epoch, in [0, 1]; NaN where the job failed",
     "class_accuracy": "the same per class: a list of K numbers in [0, 1], NaN for a class without test images",
     "n_test": "test images",
+    "chance": "share of the test split's largest class, the accuracy of always answering it; in `controls` in percent",
     "epochs": "of the training",
     "train_seconds": "wall time of the training, seconds",
     "device": "where it ran",
@@ -112,9 +113,8 @@ COLUMNS: dict[str, str] = {
     **{f"{name}_{part}": f"`{name}`: {meaning}" for name in beyond.QUANTITIES for part, meaning in {
         "ci_low": "lower end of its 95 % t interval over seeds", "ci_high": "its upper end",
         "std": "its standard deviation over seeds, n - 1 in the denominator", "n": "seeds that count"}.items()},
-    "chance": "accuracy 1 / K of a guess among K classes, percent; NaN where K is not known",
     "racu": "area between random's curve and the estimator's, percent of that between random's and everything removed",
-    "end": "accuracy with everything removed: `measured`, `chance` (1 / K), or empty where neither is known",
+    "end": "accuracy with everything removed: `measured`, `chance`, or empty where neither is known",
     "finding": "number of the paper's finding",
     "claim": "the finding",
     "verdict": "`holds`, `does not hold`, `open` or `not measured`",

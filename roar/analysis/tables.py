@@ -26,13 +26,14 @@ def accuracy_table(curves: pd.DataFrame, spread: Spread = "interval", digits: in
 
     Returns:
         Strings: the columns of a panel (source, model, ...), ``estimator``, ``n`` (seeds per cell, a range
-        such as ``3-5`` where cells differ), and ``0 %``, ``10 %``, ... A cell with one seed has no ``±``; one
-        without a finished seed reads ``failed``; one that was not run is empty.
+        such as ``3-5`` where cells differ), and ``0 %``, ``10 %``, ... An interval that is cut at
+        0 or 100 stands in brackets. A cell with one seed has its value, one with two has both of them; one without a
+        finished seed reads ``failed``; one that was not run is empty.
     """
     require(curves, CURVE_COLUMNS, "curves")
     rows = with_reference(curves) if (curves["estimator"] != REFERENCE).any() else curves
-    half = (rows["ci_high"] - rows["mean"]) if spread == "interval" else rows["std"]
-    text = [_cell(mean, width, digits) for mean, width in zip(rows["mean"], half, strict=True)]
+    cells = rows[["mean", "std", "n", "ci_low", "ci_high"]].astype(float).to_numpy()
+    text = [_cell(*map(float, cell), spread=spread, digits=digits) for cell in cells]
     keys = [*PANEL, "estimator", *ESTIMATOR_FACTS]
     wide = rows.assign(text=text).pivot(index=keys, columns="threshold", values="text").fillna("")
     wide.columns = pd.Index([f"{threshold:g} %" for threshold in wide.columns])
@@ -42,9 +43,15 @@ def accuracy_table(curves: pd.DataFrame, spread: Spread = "interval", digits: in
     return in_order(wide.reset_index()).drop(columns=list(ESTIMATOR_FACTS))
 
 
-def _cell(mean: float, half: float, digits: int) -> str:
+def _cell(mean: float, std: float, n: float, low: float, high: float, *, spread: Spread,
+          digits: int) -> str:
     if pd.isna(mean):
         return "failed"
+    if n == 2 and spread == "interval":  # of two values the mean and the spread are the values
+        return ", ".join(f"{100 * (mean + side * std / 2 ** 0.5):.{digits}f}" for side in (-1, 1))
+    if spread == "interval" and (low <= 0 or high >= 1) and high > low:
+        return f"{100 * mean:.{digits}f} [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
+    half = high - mean if spread == "interval" else std
     return f"{100 * mean:.{digits}f}" + ("" if pd.isna(half) else f"±{100 * half:.{digits}f}")
 
 
@@ -73,7 +80,8 @@ def in_points(value: float, low: float, high: float, digits: int = 1) -> str:
 def caption(spread: Spread = "interval") -> str:
     """What the numbers of :func:`accuracy_table` are."""
     what = "half the width of the 95 % t interval" if spread == "interval" else "the standard deviation"
-    return f"test accuracy in percent, mean ± {what} over n seeds; a single seed has no ±"
+    cut = "; an interval is cut at 0 and 100 and then in brackets; one or two seeds are shown as they are"
+    return f"test accuracy in percent, mean ± {what} over n seeds" + (cut if spread == "interval" else "")
 
 
 def varying(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import typer
 from roar.cli.check import check
 from roar.cli.flags import american, experiment_options, whole_numbers
 from roar.cli.listing import listing
-from roar.cli.printing import complain, finish, print_rows, silence, tell, tell_bytes
+from roar.cli.printing import complain, finish, print_rows, silence, tell, tell_bytes, warn
 from roar.cli.upkeep import clean, merge, verify
 from roar.errors import RoarError, UnknownNameError, UsageError
 from roar.experiment import Experiment
@@ -324,6 +324,7 @@ def _report(session: Session, jobs: list[Any]) -> None:
 
 
 def _print_report(written: Any) -> None:
+    from roar.analysis.chance import at_chance, warnings
     from roar.analysis.tables import accuracy_table, caption, plain_table, rich_table, varying
 
     table = varying(accuracy_table(written.curves))
@@ -335,6 +336,8 @@ def _print_report(written: Any) -> None:
         Console().print(rich_table(table, note=caption()))
     else:
         tell(plain_table(table), end="")
+    for sentence in warnings(at_chance(written.results)):
+        warn(sentence)
     failed = int((written.results["status"] == "failed").sum())
     if failed:
         tell(f"{failed} trainings failed; their reasons are in the column `message` of results.csv.")

@@ -18,6 +18,20 @@ def tell(text: str, end: str = "\n", flush: bool = False) -> None:
     _said(lambda: print(_shown(text), end=end, flush=flush))
 
 
+def warn(text: str) -> None:
+    """A line that must not be missed: red on a terminal.
+
+    Raises:
+        FailureError: standard output takes nothing any more.
+    """
+    if not sys.stdout.isatty():
+        tell(text)
+        return
+    from rich.console import Console
+
+    _said(lambda: Console().print(_shown(text), style="bold red", highlight=False, markup=False, soft_wrap=True))
+
+
 def tell_bytes(data: bytes) -> None:
     """Write the bytes of a file to standard output."""
     def write() -> None:

@@ -106,6 +106,11 @@ class Source:
         return ("train", "test") if len(self.train) else ("test",)
 
     @property
+    def largest_class(self) -> float:
+        """The share of the test split's largest class: the accuracy of always answering it."""
+        return float(np.bincount(self.test.labels).max() / len(self.test.labels))
+
+    @property
     def statistics_split(self) -> Split:
         """The split that fill and normalization are computed from: train, or test where it is alone."""
         return self.train if len(self.train) else self.test

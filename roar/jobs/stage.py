@@ -172,6 +172,7 @@ def _is_done(task: Task, files: Files) -> bool:
 def _perform(worker: Worker, task: Task, desk: Desk, files: Files) -> Outcome:
     """Whatever goes wrong inside becomes the outcome's sentence."""
     try:
+        desk.tell(0.0, "")  # the workers are open, and the work begins
         product = worker(task.work, desk)
         if _is_done(task, files):  # by another run, where there are no locks
             return Outcome(task.key, {}, elsewhere=True)

@@ -45,11 +45,22 @@ class StageWatcher:
         self.ended.add(outcome.key)
         if outcome.error is None:
             self.on_success(outcome)
-            self.errors += outcome.facts.get("errors", [])
+            failed = outcome.facts.get("errors", [])
+            self.errors += failed
         else:
             self.failures.append(outcome)
             self.on_failure(outcome)
-        self.show(outcome.key, 1.0, _describe(outcome))
+            failed = None
+        self._end(outcome, failed)
+
+    def _end(self, outcome: Outcome, errors: list[str] | None) -> None:
+        """Count what a task made, and apart from it what it did not; ``None``: all of it failed."""
+        size = self.sizes.get(outcome.key, 1.0)
+        failed = size if errors is None else min(size, float(len(errors)))
+        self.bar.advance(size - failed - self.shown.get(outcome.key, 0.0), _describe(outcome))
+        self.shown[outcome.key] = size
+        if failed:
+            self.bar.fail(failed, _describe(outcome))
 
     def progress(self, shares: Mapping[str, tuple[float, str]]) -> None:
         for key, (share, text) in shares.items():

@@ -41,6 +41,7 @@ class NotebookBar:
     total: float
     unit: str
     done: float = 0.0
+    failed: float = 0.0
     note: str = ""
     started: float = field(default_factory=time.monotonic)
     drawn: float = field(default_factory=time.monotonic)
@@ -56,6 +57,10 @@ class NotebookBar:
         if time.monotonic() - self.drawn > _EVERY:
             self._draw()
 
+    def fail(self, amount: float, text: str = "") -> None:
+        self.failed += amount
+        self.advance(0.0, text)
+
     def close(self) -> None:
         self.note = f"{time.monotonic() - self.started:.1f} s"
         self._draw()
@@ -67,6 +72,10 @@ class NotebookBar:
         self.handle.update(HTML(self._html()))
 
     def _html(self) -> str:
-        words = f"{self.title}: {self.done:,.0f} of {self.total:,.0f} {self.unit} {self.note}"
+        words = f"{self.title}: {self.done:,.0f} of {self.total:,.0f} {self.unit}{_failures(self.failed)} {self.note}"
         bar = f'<progress max="{self.total:g}" value="{self.done:g}" aria-label="{html.escape(self.title)}"></progress>'
         return f"{bar} <small>{html.escape(words)}</small>"
+
+
+def _failures(failed: float) -> str:
+    return f", {failed:,.0f} failed" if failed else ""

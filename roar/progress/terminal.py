@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from roar.errors import shown
+from roar.progress import Pace
 
 _QUIET = 2.0  # seconds that a stage may take before a log without a terminal says anything of it
 _EVERY = 30.0  # seconds between a log's lines
@@ -63,6 +64,8 @@ class TerminalBar:
     total: float
     unit: str
     done: float = 0.0
+    failed: float = 0.0
+    pace: Pace = field(default_factory=Pace)
     started: float = field(default_factory=time.monotonic)
     logged: float = 0.0
     progress: Progress | None = None
@@ -70,14 +73,16 @@ class TerminalBar:
 
     def __post_init__(self) -> None:
         if self.console.is_terminal:
-            self.progress = Progress(TextColumn("{task.description}", markup=False), BarColumn(), _Count(), _Rate(),
-                                     TimeRemainingColumn(),
+            self.progress = Progress(TextColumn("{task.description}", markup=False), BarColumn(), _Count(), _Rate(self),
                                      TextColumn("{task.fields[note]}", style="dim", markup=False),
                                      console=self.console)
-            self.task = self.progress.add_task(shown(self.title), total=self.total, note="", unit=self.unit)
+            self.task = self.progress.add_task(shown(self.title), total=self.total, note="", unit=self.unit,
+                                               failed=0.0)
             self.progress.start()
 
     def advance(self, amount: float, text: str = "") -> None:
+        if not self.failed:
+            self.pace.work(self.done + amount)
         self.done += amount
         if self.progress is not None:
             self.progress.update(self.task, advance=amount, note=shown(text))
@@ -85,24 +90,43 @@ class TerminalBar:
             self.logged = time.monotonic()
             self._log(text)
 
+    def fail(self, amount: float, text: str = "") -> None:
+        self.failed += amount
+        if self.progress is not None:
+            self.progress.update(self.task, advance=amount, failed=self.failed)
+        self.advance(0.0, text)
+
     def close(self) -> None:
         if self.progress is not None:
             self.progress.stop()
         elif time.monotonic() - self.started > _QUIET:
             self._log("")
 
+    @property
+    def rate(self) -> float:
+        return self.pace.rate(self.done + self.failed)
+
+    @property
+    def left(self) -> str:
+        """The time that the rest will take; nothing in the first seconds."""
+        seconds = self.pace.left(self.done + self.failed, self.total)
+        return "" if seconds is None else f", {seconds:,.0f} s left"
+
     def _log(self, text: str) -> None:
-        seconds = max(1e-9, time.monotonic() - self.started)
-        rate = self.done / seconds
-        left = f", {(self.total - self.done) / rate:.0f} s left" if 0 < self.done < self.total else ""
-        self.console.print(f"{shown(self.title)}: {_whole(self.done)} of {self.total:,.0f} {self.unit}, "
-                           f"{_speed(rate)}{seconds:.0f} s{left}" + (f"; {shown(text)}" if text else ""),
+        seconds = time.monotonic() - self.started
+        self.console.print(f"{shown(self.title)}: {_whole(self.done)} of {self.total:,.0f} {self.unit}"
+                           f"{_failures(self.failed)}, {_speed(self.rate)}{seconds:.0f} s{self.left}"
+                           + (f"; {shown(text)}" if text else ""),
                            highlight=False, markup=False, soft_wrap=True)
 
 
 def _whole(done: float) -> str:
     """Only what is finished counts; the parts of a task add up to one but for rounding."""
     return f"{math.floor(done + 1e-6):,}"
+
+
+def _failures(failed: float) -> str:
+    return f", {_whole(failed)} failed" if failed else ""
 
 
 def _speed(rate: float) -> str:
@@ -114,10 +138,15 @@ def _speed(rate: float) -> str:
 
 class _Count(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{_whole(task.completed)}/{task.total or 0:,.0f} {task.fields['unit']}")
+        failed = task.fields["failed"]
+        done, total = _whole(task.completed - failed), f"{task.total or 0:,.0f}"
+        return Text(f"{done}/{total} {task.fields['unit']}{_failures(failed)}")
 
 
 class _Rate(ProgressColumn):
+    def __init__(self, bar: TerminalBar) -> None:
+        super().__init__()
+        self.bar = bar
+
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(_speed(speed or 0.0).rstrip(", "), style="dim")
+        return Text((_speed(self.bar.rate).rstrip(", ") + self.bar.left).removeprefix(", "), style="dim")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FOLDER = "reports"
 PAGE = "report.html"
+VERDICTS = ("areas", "tests", "pairs", "ranks", "agreement", "findings", "paper", "paper-order", "faithfulness")
 CURRENT = "reports/current.json"  # what the report was made of, written last
 
 
@@ -90,6 +91,7 @@ def write_report(store: Store, jobs: Collection[str] | None = None, experiment: 
     Raises:
         AnalysisError: there is neither a result nor a row of a metric's table.
     """
+    from roar.analysis.chance import above_chance, at_chance
     from roar.analysis.curves import curves
 
     frames = measured(store)
@@ -99,7 +101,7 @@ def write_report(store: Store, jobs: Collection[str] | None = None, experiment: 
     names = _current(store, made_of) if keep_current else ()
     if not names:
         metrics = metrics_of(store)
-        board = leaderboard_of(results, frames, metrics)
+        board = leaderboard_of(above_chance(results, at_chance(results)), frames, metrics)
         files = {**_tables(results, frames["curves"], board), **dict(_figures(results, frames["curves"], board)),
                  **{name: data for metric in metrics for name, data in metric_files(metric, frames).items()},
                  PAGE: page(store, results, frames, experiment).encode()}
@@ -206,12 +208,28 @@ def table(store: Store, name: str) -> pd.DataFrame:
     if name not in frames.TABLES:
         raise UnknownNameError("table", name, [*frames.TABLES, *tables])
     if name == "leaderboard":
-        return leaderboard_of(results_of(store), measured(store), metrics_of(store))
+        return leaderboard_of(_judged(results_of(store)), measured(store), metrics_of(store))
     if name == "classes":
         from roar.analysis.classes import per_class
 
         return per_class(results_of(store), class_names(store))
-    return frames.table(results_of(store), name)
+    results = results_of(store)
+    return frames.table(_judged(results) if name in VERDICTS else results, name)
+
+
+def _judged(results: pd.DataFrame) -> pd.DataFrame:
+    """The results of networks that learned.
+
+    Raises:
+        AnalysisError: no network did.
+    """
+    from roar.analysis.chance import above_chance, at_chance, warnings
+
+    found = at_chance(results)
+    judged = above_chance(results, found)
+    if judged.empty and len(found):
+        raise AnalysisError(" ".join(warnings(found)))
+    return judged
 
 
 def against_paper(store: Store) -> str:
@@ -221,7 +239,7 @@ def against_paper(store: Store) -> str:
     from roar.metrics.deletion.areas import deletion_areas
 
     frames = measured(store)
-    found = compare(results_of(store, frames), deletion_areas(frames["deletion"]))
+    found = compare(results_of(store, frames), deletion_areas(frames["deletion"], frames["deletion-areas"]))
     findings = "\n".join(f"{row.finding}. {row.claim}\n   {row.verdict}: {row.evidence}"
                          for row in found.findings.itertuples())
     return f"{findings}\n\n{plain_table(found.order)}\n{plain_table(found.beside)}"

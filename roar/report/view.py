@@ -54,11 +54,7 @@ class Results:
     def leaderboard(self) -> pd.DataFrame:
         """One row per estimator: its area against each control, paired by seed, its rank with interval, and what its
         sanity checks say."""
-        from roar.metrics import metrics_of
-        from roar.report.files import measured
-        from roar.report.leaderboard import leaderboard_of
-
-        return leaderboard_of(self._each(), measured(self.store), metrics_of(self.store))
+        return self.table("leaderboard")
 
     def compare(self, a: str, b: str) -> pd.DataFrame:
         """Estimator ``a`` against ``b``, at each threshold and over all of them, in accuracy points."""

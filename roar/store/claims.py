@@ -82,10 +82,10 @@ def holder(files: Files, key: str) -> str:
         return ""
 
 
-def running(files: Files) -> int:
-    """How many tasks are held at this moment."""
+def running(files: Files) -> int | None:
+    """How many tasks are held at this moment; ``None`` where there are no locks that tell."""
     if not isinstance(files, LocalFiles):
-        return 0
+        return None
     return sum(_is_held(files, name) for name in _names(files) if name != _name(CLEANING))
 
 

@@ -52,6 +52,7 @@ COLUMNS = {
     "status": "string",  # ok or failed
     "accuracy": "float64",  # on the degraded test split after the last epoch, 0 to 1; NaN if failed
     "n_test": "int64",  # images in the test split
+    "chance": "float64",  # share of the test split's largest class: the accuracy of always answering it
     "epochs": "int64",
     "train_seconds": "float64",  # in mode recursive with the rankings that the row stands on
     "device": "string",
@@ -122,6 +123,8 @@ def _is_possible(row: Mapping[str, Any]) -> bool:
     named = all(row[column] for column in ("source", "model", "architecture", "retrainer", "variant", "estimator",
                                            "family", "base", "ensemble", "fill", "job"))
     threshold, seconds, classes = row["threshold"], row["train_seconds"], row.get("class_accuracy")
+    if row.get("chance") is not None and not _is_share(row["chance"]):
+        return False
     if not (named and row["mode"] in get_args(Mode) and threshold is not None and 0 <= threshold <= 100
             and (seconds is None or seconds >= 0) and row["n_test"] < _MOST_IMAGES):
         return False

@@ -26,7 +26,7 @@ class Status:
     artifacts: dict[str, tuple[int, int]]
     planned: int
     done: int
-    running: int
+    running: int | None  # None: not known, in object storage
     failed: list[str]
     missing: int
     cells: dict[str, list[object]]
@@ -36,7 +36,8 @@ class Status:
         lines = [self.location]
         for kind, (done, missing) in self.artifacts.items():
             lines.append(f"  {kind:<{width}} {done:>7,} done" + (f", {missing:,} missing" if missing else ""))
-        lines.append(f"  {'trainings':<{width}} {self.done:>7,} done, {self.running:,} running, "
+        running = "running not known" if self.running is None else f"{self.running:,} running"
+        lines.append(f"  {'trainings':<{width}} {self.done:>7,} done, {running}, "
                      f"{len(self.failed):,} failed, {self.missing:,} missing, of {self.planned:,}")
         for key in self.failed[:10]:
             lines.append(f"  failed: {key} {' '.join(map(str, self.cells.get(key, [])))}")

@@ -63,7 +63,7 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     shuffled = results.sample(frac=1, random_state=0)
     pd.testing.assert_frame_equal(curves(results), curves(shuffled))
     table = curves(results)
-    assert tuple(table.columns) == CURVE_COLUMNS
+    assert tuple(table.columns) == (*CURVE_COLUMNS, "chance")
     assert list(table["model"].unique()) == ["a", "b"]
     assert list(table["estimator"].unique()) == ["reference", *SIX]
 
@@ -71,7 +71,7 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
 def test_an_empty_frame_gives_empty_curves() -> None:
     table = curves(synthetic_results().iloc[:0])
     assert len(table) == 0
-    assert tuple(table.columns) == CURVE_COLUMNS
+    assert tuple(table.columns) == (*CURVE_COLUMNS, "chance")
 
 
 def test_a_seed_twice_is_an_error() -> None:

@@ -305,3 +305,40 @@ def test_a_cluster_that_starts_no_server_for_a_program_is_one_sentence(monkeypat
     with pytest.raises(FailureError, match=r"'ray://head:10001' answers but started no server .* \(RuntimeError: it"):
         ray_cluster.connect(ComputeSettings(address="ray://head:10001"))
     assert attempts == ["ray://head:10001"] * ray_cluster.ATTEMPTS
+
+
+def test_the_variables_that_are_asked_for_reach_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from roar.jobs.ray import cluster as ray_cluster
+
+    joined: list[dict[str, Any]] = []
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("OTHER_TOKEN", "other")
+    monkeypatch.setattr(ray_cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_cluster.ray, "init", lambda **settings: joined.append(settings))
+    ray_cluster.connect(ComputeSettings(address="ray://head:10001", env=("AWS_ACCESS_*",)))
+    ray_cluster.connect(ComputeSettings(address="ray://head:10001"))
+    assert [settings["runtime_env"] for settings in joined] == [{"env_vars": {"AWS_ACCESS_KEY_ID": "key"}}, None]
+
+
+def test_the_reason_of_a_clusters_error_is_what_was_raised_in_the_task() -> None:
+    from ray.exceptions import RayTaskError
+
+    from roar.jobs.ray.cluster import reason
+
+    text = "\x1b[36mray::run()\x1b[39m (pid=7)\n  File \"a.py\", line 3\nPermissionError: no such bucket"
+    assert reason(RayTaskError("run", text, OSError())) == "PermissionError: no such bucket"
+    assert reason(RuntimeError("\x1b[31mfirst\x1b[0m\n\n second")) == "first second"
+    assert reason(RuntimeError()) == "RuntimeError"
+
+
+def test_a_callback_that_raises_anything_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from roar.errors import ExperimentError
+    from roar.experiment import CallbackSettings
+    from roar.jobs.ray.callbacks import loggers
+
+    (tmp_path / "raising_callback.py").write_text(
+        "from ray import tune\nclass Raising(tune.Callback):\n    def __init__(self):\n"
+        "        raise RuntimeError('MLflow was not found')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ExperimentError, match=r"'raising_callback:Raising' cannot be made \(MLflow was not found\)"):
+        loggers(ComputeSettings(callback=(CallbackSettings(name="raising_callback:Raising"),)), "rank")

@@ -172,3 +172,14 @@ def test_an_empty_store_has_nothing_to_report(tmp_path: Path) -> None:
     _ = empty.description
     with pytest.raises(AnalysisError, match="no result"):
         write_report(empty)
+
+
+def test_one_quantity_has_one_interval_on_a_page() -> None:
+    """The area over random beside ROAR's is that of the table of areas, interval and all."""
+    from roar.metrics.deletion.areas import DELETION_PANEL, deletion_areas
+
+    images = pd.DataFrame([{**dict.fromkeys(DELETION_PANEL, "x"), **facts("gradient").columns, "measure": measure,
+                            "control": "random", "advantage": 10.5, "ci_low": 8.1, "ci_high": 13.0, "n_test": 30,
+                            "thresholds": 3} for measure in ("accuracy", "probability")])
+    [row] = deletion_areas(pd.DataFrame(), images).to_dict("records")
+    assert (row["advantage"], row["ci_low"], row["ci_high"]) == (10.5, 8.1, 13.0)

@@ -288,6 +288,9 @@ def test_a_task_done_by_another_run_counts_once(tmp_path: Path, monkeypatch: pyt
     class Bar:
         done = 0.0
 
+        def fail(self, amount: float, text: str = "") -> None:
+            self.advance(amount, text)
+
         def advance(self, amount: float, text: str = "") -> None:
             self.done += amount
 

@@ -122,7 +122,7 @@ def test_objects_go_where_names_go(tmp_path: Path) -> None:
     assert set(rows["model"]) == {"MyNet"}
     assert set(rows["fill"]) == {"none", "gray"}
     assert set(study.curves()["estimator"]) == set(rows["estimator"])
-    assert {"mine", "Occlusion"} <= set(study.leaderboard()["estimator"])
+    assert {"mine", "Occlusion"} <= set(study.curves()["estimator"])
     assert len(study.compare("mine", "gradient"))
     assert (tmp_path / "store/reports/report.html").exists()
     agreeing = study.measure("agreement").table("ranking-agreement")

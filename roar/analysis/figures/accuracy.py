@@ -12,7 +12,7 @@ import pandas as pd
 
 from roar.analysis.curves import CURVE_COLUMNS, panel_title, panels
 from roar.analysis.facts import REFERENCE, Facts, facts_of, require
-from roar.analysis.figures.palette import Mark, text_width
+from roar.analysis.figures.palette import SOFT, Mark, text_width
 from roar.analysis.figures.style import (
     FILE,
     REFERENCE_COLOR,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LABEL_POINTS = 7.5  # type size of the labels at the lines' ends
 UNTOUCHED = "nothing replaced"
+CHANCE = "chance"
 
 
 def accuracy_curves(curves: pd.DataFrame, title: str | None = None, medium: Medium = FILE, over: str = "seeds",
@@ -46,8 +47,9 @@ def accuracy_curves(curves: pd.DataFrame, title: str | None = None, medium: Medi
         limits: of the accuracy in percent, for figures that share a scale.
 
     Returns:
-        A figure of matplotlib, outside pyplot. Bands are 95 % intervals over seeds and are left out where a
-        cell has one seed. The dashed line is the network trained on untouched images.
+        A figure of matplotlib, outside pyplot. Bands are 95 % intervals over seeds, cut at 0 and 100 %; of
+        fewer than three seeds the single values are drawn. The dashed line is the network trained on untouched images,
+        the dotted one chance.
 
     Raises:
         AnalysisError: there is nothing to draw.
@@ -86,7 +88,7 @@ def draw_curves(axes: Axes, part: pd.DataFrame, mode: str = "roar", over: str = 
     """Draw one panel's curves on axes: percent of pixels across, percent of test images up.
 
     Args:
-        part: the panel's rows, its reference among them.
+        part: the panel's rows, its reference among them; a column ``chance`` becomes a dotted line.
         mode: which pixels are replaced.
         over: what the intervals are over.
         detail: whether there are points, bands and names of the axes.
@@ -99,6 +101,9 @@ def draw_curves(axes: Axes, part: pd.DataFrame, mode: str = "roar", over: str = 
                               linewidth=0, zorder=2, gid=Mark(REFERENCE))
         axes.plot(across, [100 * cell["mean"]] * 2, color=REFERENCE_COLOR, linewidth=1,
                   linestyle=(0, REFERENCE_DASHES), label=UNTOUCHED, zorder=2, gid=mark)
+    for chance in part["chance"].dropna().unique() if "chance" in part.columns else ():
+        axes.axhline(100 * chance, color=SOFT, linewidth=0.8, linestyle=(0, (1, 2)), label=f"_{CHANCE}", zorder=1,
+                     gid=Mark("", [f"{CHANCE}: {100 * chance:.1f} %"], name="chance"))
     for facts, rows in _lines(part):
         estimator = facts.name
         thresholds, mean, low, high = (np.array([row[name] for row in rows], dtype=np.float64)
@@ -107,6 +112,7 @@ def draw_curves(axes: Axes, part: pd.DataFrame, mode: str = "roar", over: str = 
                                 for row in rows] if detail else ())
         if detail:
             draw_band(axes, thresholds, 100 * low, 100 * high, facts)
+            _draw_pairs(axes, rows, facts)
         thin = {} if detail else {"marker": "", "linewidth": 1.0}
         axes.plot(thresholds, 100 * mean, label=estimator, gid=mark, zorder=2, **look(facts).line() | thin)
     draw_thresholds(axes, part["threshold"], mode, detail)
@@ -122,6 +128,14 @@ def _lines(part: pd.DataFrame) -> list[tuple[Facts, list[dict[Hashable, Any]]]]:
         lines.setdefault(row["estimator"], []).append(row)
     reference = lines.pop(REFERENCE, [])
     return [(facts, [*reference, *lines[name]]) for name, facts in facts_of(part).items() if name in lines]
+
+
+def _draw_pairs(axes: Axes, rows: list[dict[Hashable, Any]], estimator: Facts) -> None:
+    """The two values of each cell that has two seeds."""
+    pairs = [(row["threshold"], 100 * row["mean"], 100 * row["std"] / 2 ** 0.5) for row in rows if row["n"] == 2]
+    for sign in (-1, 1):
+        axes.plot([x for x, _, _ in pairs], [mean + sign * half for _, mean, half in pairs], label="_single", zorder=2,
+                  gid=Mark(estimator.name), linestyle="none", marker="_", markersize=6, color=look(estimator).color)
 
 
 def draw_band(axes: Axes, across: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, estimator: Facts) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from math import inf
 from pathlib import Path
@@ -56,7 +57,7 @@ def connect(compute: ComputeSettings) -> None:
         else:
             _drop_token()
             with _own_signals():
-                _join(compute.address)
+                _join(compute.address, handed_on(compute.env))
     except (OSError, RuntimeError, ValueError) as error:
         if compute.address is None:
             raise FailureError(f"No Ray cluster can be started on this machine ({reason(error)}); mend that, or give "
@@ -113,10 +114,16 @@ def _token() -> str:
     return secrets.token_hex(32)
 
 
-def _join(address: str) -> None:
+def handed_on(names: Iterable[str]) -> dict[str, str]:
+    """The variables of this program's environment with these names, of which ``AWS_*`` is a pattern."""
+    return {name: value for name, value in os.environ.items() if any(fnmatchcase(name, asked) for asked in names)}
+
+
+def _join(address: str, variables: dict[str, str]) -> None:
     for _ in range(ATTEMPTS):
         try:
             ray.init(address=address, job_config=None if address.startswith("ray://") else _own_path(),
+                     runtime_env={"env_vars": variables} if variables else None,
                      log_to_driver=False, logging_level=logging.ERROR)
             return
         except ConnectionAbortedError as error:

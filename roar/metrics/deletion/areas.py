@@ -63,14 +63,22 @@ def deletion_curves(deletion: pd.DataFrame, confidence: float = 0.95) -> pd.Data
     return in_order(table)
 
 
-def deletion_areas(deletion: pd.DataFrame) -> pd.DataFrame:
+def deletion_areas(deletion: pd.DataFrame, images: pd.DataFrame | None = None) -> pd.DataFrame:
     """Each estimator's area against each control without retraining: its mean advantage over t, in points.
 
+    Args:
+        deletion: a row per cell.
+        images: as :func:`image_areas` returns it. Its advantages over random, paired by image, are the definition
+            wherever the images are known.
+
     Returns:
-        A row per panel, control and estimator with :data:`DELETION_AREA_COLUMNS`. The interval (95 %, over test
-        images) is a cautious one: it takes the errors at all thresholds, and those of both curves, to be as
-        they would be were they fully dependent on each other in the worst way.
+        A row per panel, control and estimator with :data:`DELETION_AREA_COLUMNS`. Without images the interval (95 %) is
+        a cautious one: it takes the errors at all thresholds, and those of both curves, to be as they would be were
+        they fully dependent on each other in the worst way.
     """
+    if images is not None and len(images):
+        paired_by_image = images[(images["measure"] == "accuracy") & images["advantage"].notna()]
+        return paired_by_image[list(DELETION_AREA_COLUMNS)].reset_index(drop=True)
     rows = []
     table = deletion_curves(deletion)
     table = table[(table["estimator"] != REFERENCE) & (table["threshold"] > 0)]
@@ -94,8 +102,14 @@ def deletion_areas(deletion: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(DELETION_AREA_COLUMNS))
 
 
-def deletion_beside_roar(results: pd.DataFrame, deletion: pd.DataFrame, control: str = "random") -> pd.DataFrame:
+def deletion_beside_roar(results: pd.DataFrame, deletion: pd.DataFrame, images: pd.DataFrame | None = None,
+                         control: str = "random") -> pd.DataFrame:
     """Both metrics' areas against a control, side by side: does retraining change the verdict?
+
+    Args:
+        results: one row per job.
+        deletion, images: as :func:`deletion_areas` takes them.
+        control: ``random``, or another one where there are no images.
 
     Returns:
         A row per panel of ``results`` and estimator: the panel, ``estimator``, ``roar``, ``roar_low``,
@@ -104,7 +118,7 @@ def deletion_beside_roar(results: pd.DataFrame, deletion: pd.DataFrame, control:
     """
     names = ["advantage", "ci_low", "ci_high"]
     keys = [*DELETION_PANEL, "estimator", "control"]
-    without = deletion_areas(deletion)[[*keys, *names, *ESTIMATOR_FACTS]]
+    without = deletion_areas(deletion, images)[[*keys, *names, *ESTIMATOR_FACTS]]
     without = without.rename(columns=dict(zip(names, ["deletion", "deletion_low", "deletion_high"], strict=True)))
     retrained = areas(results).rename(columns=dict(zip(names, ["roar", "roar_low", "roar_high"], strict=True)))
     both = retrained.merge(without, on=keys)

@@ -164,5 +164,6 @@ def figures(frames: Mapping[str, pd.DataFrame]) -> dict[str, Callable[[], Figure
     if curves is not None and len(curves):
         drawn["deletion.svg"] = lambda: deletion_and_roar_curves(curves, deletion)
     if results is not None and len(results):
-        drawn["deletion-scatter.svg"] = lambda: deletion_scatter(deletion_beside_roar(results, deletion))
+        drawn["deletion-scatter.svg"] = lambda: deletion_scatter(deletion_beside_roar(
+            results, deletion, frames.get("deletion-areas")))
     return drawn

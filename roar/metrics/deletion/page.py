@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from roar.analysis.curves import panel_title, panels
+from roar.analysis.curves import chance_levels, panel_title, panels
 from roar.analysis.facts import REFERENCE, facts_of
 from roar.analysis.figures.accuracy import accuracy_curves
 from roar.analysis.figures.inline import chart
@@ -25,10 +25,15 @@ def section(frames: Mapping[str, pd.DataFrame]) -> Section:
     deletion = rows_of(frames, "deletion")
     shown = {} if deletion is None else {
         "curves": [_curves(here, part, rows_of(frames, "deletion-areas"))
-                   for here, part in panels(deletion_curves(deletion))],
+                   for here, part in panels(_with_chance(deletion_curves(deletion), frames["results"]))],
         "beside": [_beside(values, part) for values, part in deletion_beside_roar(
-            frames["results"], deletion).groupby(list(SETTING), sort=False)]}
+            frames["results"], deletion, rows_of(frames, "deletion-areas")).groupby(list(SETTING), sort=False)]}
     return Section("deletion", "Deletion without retraining", "Deletion", fill(__package__, "page.html.j2", **shown))
+
+
+def _with_chance(curves: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """Curves with the level of chance, where the results of retrainings tell it."""
+    return curves.assign(chance=curves["source"].astype(str).map(chance_levels(results)).astype(float))
 
 
 def _curves(here: dict[str, str], part: pd.DataFrame, areas: pd.DataFrame | None) -> dict[str, Any]:

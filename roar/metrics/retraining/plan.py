@@ -51,7 +51,7 @@ def jobs(session: Session, model: Model, rankings: Sequence[Ranking], facts: Map
         name = f"{name} ({settings.variant})"
     protocol = key_of(common)
     described = {"source": source.label, **model.facts, "retrainer": name, "variant": settings.variant,
-                 "protocol": protocol}
+                 "protocol": protocol, "chance": source.largest_class}
 
     def job(ranked: Ranking | None, mode: str, fill: Fill | None, threshold: float, seed: int) -> Job:
         cell = {"ranking": ranked.key, "mode": mode, **fill.identity, "threshold": threshold} if ranked and fill else {}

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from roar.analysis.chance import above_chance, at_chance, is_at_chance
 from roar.analysis.classes import per_class
-from roar.analysis.curves import PANEL, checked, complete, curves, panel_title, panels
+from roar.analysis.curves import PANEL, checked, complete, curves, panel_title, panels, with_reference
 from roar.analysis.faithfulness import faithfulness
 from roar.analysis.figures import PAGE, accuracy_curves, critical_difference_diagram, leaderboard_intervals
 from roar.analysis.figures.inline import chart, inline
@@ -72,6 +73,9 @@ def report_page(results: pd.DataFrame, frames: Mapping[str, pd.DataFrame] | None
     frames = {**(frames or {}), "results": results, "curves": table}
     measured = [frame for name, frame in frames.items() if len(frame) and {"source", "model"} <= set(frame.columns)]
     deletion = rows_of(frames, "deletion")
+    gaps = None if deletion is None else deletion_areas(deletion, rows_of(frames, "deletion-areas"))
+    found = at_chance(results)
+    judged = above_chance(results, found)
     told = dict(provenance or {})
     special = {key: told.pop(key, None) for key in ("created", "experiment", "commands", "notes", "citation")}
     script = asset("page.js")
@@ -80,10 +84,11 @@ def report_page(results: pd.DataFrame, frames: Mapping[str, pd.DataFrame] | None
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         title=_title(results if len(results) or not measured else measured[0]), measured=bool(measured),
         told={key: value for key, value in told.items() if value not in (None, "", [], {})},
-        panels=_panels(results, table, leaderboard_of(results, frames, metrics)), sections=_sections(frames, metrics),
-        beside=control_sections(results), faithfulness=_faithfulness(results), jobs=_jobs(results),
-        paper=against_paper(results, None if deletion is None else deletion_areas(deletion)) if len(results) else None,
-        classes=_classes(results, class_names), agreement=_agreement(results), gallery=_gallery(gallery),
+        panels=_panels(results, table, leaderboard_of(judged, frames, metrics), found),
+        sections=_sections(frames, metrics), beside=control_sections(judged), faithfulness=_faithfulness(judged),
+        jobs=_jobs(results),
+        paper=against_paper(judged, gaps) if len(judged) else None,
+        classes=_classes(results, class_names), agreement=_agreement(judged), gallery=_gallery(gallery),
         paper_url=PAPER_URL)
 
 
@@ -100,11 +105,12 @@ def _title(results: pd.DataFrame) -> str:
     return " · ".join(", ".join(own) if len(own) <= 3 else f"{len(own)} {key}s" for key, own in names.items())
 
 
-def _panels(results: pd.DataFrame, table: pd.DataFrame, board: pd.DataFrame) -> list[dict[str, Any]]:
-    """What the page shows of each panel."""
+def _panels(results: pd.DataFrame, table: pd.DataFrame, board: pd.DataFrame,
+            found: pd.DataFrame) -> list[dict[str, Any]]:
+    """What the page shows of each panel; of one whose setting is at chance neither order nor verdict."""
     wide = accuracy_table(table)
     parts = {tuple(here.items()): part for here, part in panels(table)}
-    tests = _critical(results)
+    tests = _critical(above_chance(results, found))
     every = complete(results)
     shown = []
     for number, grid in enumerate(grids(results)):
@@ -113,10 +119,11 @@ def _panels(results: pd.DataFrame, table: pd.DataFrame, board: pd.DataFrame) -> 
         jobs = panel_rows(every, grid.here)
         critical = tests.get(tuple(grid.here.items()))
         title = panel_title(grid.here)
+        warning = is_at_chance(found, grid.here)
         shown.append({
-            "id": f"panel-{number}", "title": title, "chart": _accuracy_chart(part, title),
-            "summary": summary(grid, own, part), "limits": limits(grid, part, jobs),
-            "board": own.to_dict("records"), "intervals": _intervals(own, title),
+            "id": f"panel-{number}", "warning": warning, "title": title, "chart": _accuracy_chart(part, title),
+            "summary": [] if warning else summary(grid, own, part), "limits": limits(grid, part, jobs),
+            "board": own.to_dict("records"), "intervals": None if warning else _intervals(own, title),
             "controls": [control for control in BOARD_CONTROLS if own[f"{control}_advantage"].notna().any()],
             "table": _accuracy_rows(panel_rows(wide, grid.here), part),
             "estimators": list(grid.facts.values()), "critical": critical, "diagram": critical and _diagram(critical),
@@ -156,17 +163,17 @@ def _critical(results: pd.DataFrame) -> dict[tuple[tuple[str, str], ...], Critic
 def _accuracy_rows(wide: pd.DataFrame, part: pd.DataFrame) -> dict[str, Any]:
     """The accuracy table with a tint from 0 to 9 per cell."""
     thresholds = [name for name in wide.columns if name.endswith(" %")]
-    means = part["mean"].dropna()
+    means = with_reference(part).set_index(["estimator", "threshold"])["mean"].dropna()
     low, high = (means.min(), means.max()) if len(means) else (0.0, 1.0)
     rows = []
     for row in wide.to_dict("records"):
         cells = []
         for name in thresholds:
-            number = pd.to_numeric(row[name].split("±")[0], errors="coerce")
+            number = 100 * means.get((row["estimator"], float(name.removesuffix(" %"))), np.nan)
             level = 0
             if not pd.isna(number) and high > low:
                 level = int(np.clip(10 * (high - number / 100) / (high - low), 0, 9))
-            cells.append({"text": row[name], "value": "" if pd.isna(number) else number, "level": level})
+            cells.append({"text": row[name], "value": "" if pd.isna(number) else round(number, 3), "level": level})
         rows.append({"estimator": row["estimator"], "n": row["n"], "cells": cells})
     return {"thresholds": thresholds, "rows": rows}
 
