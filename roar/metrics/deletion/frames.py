@@ -83,10 +83,10 @@ def read_deletion_images(store: Store, folders: Iterable[str] | None = None) -> 
             require_row({**row, "fill": manifest["identity"].get("fill")}, f"{folder}/{MANIFEST}", NAMED)
             rows.append({**row, "fill": manifest["identity"]["fill"], "folder": folder})
     named = told_apart(pd.DataFrame(rows, columns=[*columns, *KEYS, "fill", "folder"]), _NETWORK)
-    for row in named.to_dict("records"):
-        path = f"{row['folder']}/images.parquet"
-        images = read_rows_of(store.read_file(row["folder"], "images.parquet"), path, IMAGES)
-        yield images.assign(**{name: row[name] for name in (*columns, "fill")})
+    for known in named.to_dict("records"):
+        path = f"{known['folder']}/images.parquet"
+        images = read_rows_of(store.read_file(known["folder"], "images.parquet"), path, IMAGES)
+        yield images.assign(**{name: known[name] for name in (*columns, "fill")})
 
 
 def read_deletion_areas(store: Store) -> pd.DataFrame:
