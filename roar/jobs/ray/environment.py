@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 from pathlib import Path
 
 
@@ -23,8 +22,6 @@ def prepare(address: str | None = None) -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # a client does not look for one by itself
     if _folder_of_tokens() is None:
         os.environ["HOME"] = "/nonexistent"  # Ray's import asks for a home; nothing is kept there
-    if address is None and not _has_token() and not _keeps_tokens():
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this program's cluster, which ends with it
 
 
 def _has_token() -> bool:
@@ -32,18 +29,6 @@ def _has_token() -> bool:
     named = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
     folder = _folder_of_tokens()
     return named or (folder is not None and (folder / "auth_token").is_file())
-
-
-def _keeps_tokens() -> bool:
-    """Whether Ray can keep a token, which it makes where there is none."""
-    folder = _folder_of_tokens()
-    if folder is None:
-        return False
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def _folder_of_tokens() -> Path | None:

@@ -37,7 +37,8 @@ COLUMNS = {
     "folder": "string",  # of the artifact
 }
 PAIRS = Rows({  # what `pairs.parquet` may hold
-    **dict.fromkeys(["source", "model", "regularizer", "estimator", "other_model", "other"], TEXT),
+    **dict.fromkeys(["source", "model", "regularizer", "estimator", "other_model", "other",
+                     "other_regularizer"], TEXT),
     **ROWS, **{f"other_{name}": values for name, values in ROWS.items()},
     "across": Values("text", words=("estimators", "seeds")),
     **SIMILARITIES, "tied_share": SHARE, "other_tied_share": SHARE,
