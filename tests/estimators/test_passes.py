@@ -43,6 +43,7 @@ def rank(network: nn.Module, names: Sequence[str], settings: EstimatorSettings, 
 
 
 def members(family: str) -> list[str]:
+    ESTIMATORS.load()
     return [name for name, estimator in ESTIMATORS.values.items() if estimator.family == family]
 
 
