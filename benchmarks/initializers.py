@@ -20,7 +20,7 @@ from torch import nn
 
 from roar import models
 from roar.datasets import open_source
-from roar.datasets.statistics import Normalisation
+from roar.datasets.statistics import Normalization
 from roar.estimators import ESTIMATORS, Batch, Explained, Passes, rank_images
 from roar.experiment import EstimatorSettings
 from roar.metrics.sanity.settings import FITTED_ON
@@ -29,7 +29,7 @@ from roar.models.layers import batch_norms_behind, fit_batch_norms, layers
 from roar.seeds.streams import derive
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-NORMALISATION = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NAMES = ("gradient-magnitude", "smoothgrad-squared", "vargrad")
 DRAWS, TOGETHER = 3, 64
 
@@ -45,7 +45,7 @@ def main() -> None:
     trained = models.create("resnet20").eval()
     models.load_weights(trained, Path(arguments.data) / "weights" / "cifar10-resnet20.safetensors")
     with torch.no_grad():
-        logits = trained(NORMALISATION.apply(torch.from_numpy(images[:arguments.images])))
+        logits = trained(NORMALIZATION.apply(torch.from_numpy(images[:arguments.images])))
     explained = logits.argmax(1).numpy()
     real = ranked(trained, images[:arguments.images], explained, None)
     found = []
@@ -69,7 +69,7 @@ def randomized(initializer: str, seed: int, fitted: bool, images: np.ndarray) ->
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.reset_parameters()
     if fitted:
-        batches = NORMALISATION.apply(torch.from_numpy(images)).split(TOGETHER)
+        batches = NORMALIZATION.apply(torch.from_numpy(images)).split(TOGETHER)
         found = layers(network, batches[0][:1])
         fit_batch_norms(network, batch_norms_behind(network, found, found), batches)
     return network
@@ -77,7 +77,7 @@ def randomized(initializer: str, seed: int, fitted: bool, images: np.ndarray) ->
 
 def ranked(network: nn.Module, images: np.ndarray, explained: np.ndarray, lots: int | None) -> dict[str, np.ndarray]:
     batch = Batch(images, explained, np.arange(len(images)), "test", lots=lots)
-    answers = rank_images(ESTIMATORS.resolve(NAMES), batch, Explained(network, NORMALISATION),
+    answers = rank_images(ESTIMATORS.resolve(NAMES), batch, Explained(network, NORMALIZATION),
                           EstimatorSettings(target="label"), Passes())
     return {name: answer.ranks for name, answer in answers.items()}
 

@@ -39,7 +39,7 @@ from roar.experiment import EstimatorSettings
 from roar.store.shards import shard_bytes
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-NORMALISATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SETTINGS = EstimatorSettings()
 J, STEPS = SETTINGS.samples, SETTINGS.ig_steps
 EIGHTEEN = [estimator for estimator in ESTIMATORS.resolve(["paper"]) if estimator.explains]
@@ -111,7 +111,7 @@ def speed(arguments: argparse.Namespace) -> dict[str, Any]:
 def rank_and_write(network: nn.Module, rows: int, images: np.ndarray, labels: np.ndarray) -> int:
     """All 18 from pictures to the bytes of a shard each."""
     indices = np.arange(len(images))
-    ranked = rank_images(EIGHTEEN, Batch(images, labels, indices, "test"), Explained(network, NORMALISATION), SETTINGS,
+    ranked = rank_images(EIGHTEEN, Batch(images, labels, indices, "test"), Explained(network, NORMALIZATION), SETTINGS,
                          Passes(batch_size=rows))
     return sum(len(shard_bytes(indices, labels, answer.targets, answer.ranks, {})) for answer in ranked.values())
 
@@ -120,7 +120,7 @@ def bare_passes(network: nn.Module, rows: int, images: np.ndarray, labels: np.nd
     """Nothing but as many forward and backward passes as the 18 need, of a network that is frozen already."""
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    batch, targets = NORMALISATION.apply(torch.from_numpy(images)), torch.from_numpy(labels)
+    batch, targets = NORMALIZATION.apply(torch.from_numpy(images)), torch.from_numpy(labels)
     batch = batch.to(memory_format=torch.channels_last)
     for _ in range(PASSES):
         for part, target in zip(batch.split(rows), targets.split(rows), strict=True):
@@ -136,7 +136,7 @@ def one_pass(network: nn.Module, batch: Tensor, targets: Tensor) -> Tensor:
 
 def captum_scores(network: nn.Module, rows: int, images: np.ndarray, labels: np.ndarray) -> None:
     """All 18, one estimator after another, to scores; no ranks are made and nothing is written."""
-    for batch in NORMALISATION.apply(torch.from_numpy(images)).split(rows):
+    for batch in NORMALIZATION.apply(torch.from_numpy(images)).split(rows):
         targets = network(batch).argmax(dim=1)
         saliency, guided, integrated = Saliency(network), GuidedBackprop(network), IntegratedGradients(network)
         family(saliency, batch, targets, abs=False)
@@ -167,7 +167,7 @@ def shared_scores(network: nn.Module, rows: int, images: np.ndarray, labels: np.
     """All 18 to scores with captum's bases, as a careful user would: one noise, one pass of it for all of a family."""
     for first in range(0, len(images), rows):
         pictures, indices = images[first:first + rows], np.arange(first, min(first + rows, len(images)))
-        batch = NORMALISATION.apply(torch.from_numpy(pictures))
+        batch = NORMALIZATION.apply(torch.from_numpy(pictures))
         targets = network(batch).argmax(dim=1)
         given = {"baselines": black(batch), "n_steps": STEPS, "method": "riemann_middle", "internal_batch_size": rows}
         deviations = spread(batch, SETTINGS.noise)
@@ -190,7 +190,7 @@ def attributed(explainer: Any, points: Tensor, targets: Tensor, settings: dict[s
 
 
 def black(batch: Tensor) -> Tensor:
-    return NORMALISATION.apply(torch.zeros_like(batch, dtype=torch.uint8))
+    return NORMALIZATION.apply(torch.zeros_like(batch, dtype=torch.uint8))
 
 
 def memory(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -215,9 +215,9 @@ def peak_memory(arguments: argparse.Namespace) -> dict[str, float]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if arguments.peak_of == "roar":
         rank_images([estimator for estimator in EIGHTEEN if estimator.family == "integrated-gradients"],
-                    Batch(images, labels, np.arange(len(images)), "test"), Explained(network, NORMALISATION), SETTINGS)
+                    Batch(images, labels, np.arange(len(images)), "test"), Explained(network, NORMALIZATION), SETTINGS)
     else:
-        batch = NORMALISATION.apply(torch.from_numpy(images))
+        batch = NORMALIZATION.apply(torch.from_numpy(images))
         family(IntegratedGradients(network), batch, torch.from_numpy(labels), nt_samples_batch_size=None,
                baselines=black(batch), n_steps=STEPS, method="riemann_middle")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

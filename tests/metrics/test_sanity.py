@@ -400,7 +400,7 @@ def test_fitted_batch_norms_are_in_the_key_and_a_network_without_them_keeps_its_
                      sanity={"kinds": ["cascading"]}, train={"epochs": 1})
     measure_sanity(without)
     (identity,) = identities(without.store).values()
-    assert sorted(identity) == ["artefact", "drawn_anew", "kind", "network", "normalise_mean", "normalise_std",
+    assert sorted(identity) == ["artefact", "drawn_anew", "kind", "network", "normalize_mean", "normalize_std",
                                 "rankings", "root_seed", "source", "step", "steps", "thresholds", "weights"]
 
 

@@ -115,7 +115,7 @@ class Checker:
         fit_batch_norms(network, work.fitted, self._normalized(work.normalization))
         return network
 
-    def _normalized(self, normalization: Normalisation) -> Iterator[Tensor]:
+    def _normalized(self, normalization: Normalization) -> Iterator[Tensor]:
         """The first :data:`FITTED_ON` test images in batches of about equal size."""
         count = min(FITTED_ON, len(self.images.indices))
         batches = -(-count // TOGETHER)
