@@ -17,6 +17,8 @@ from roar.store.shards import RankFolder, RankReader
 
 PAIRS = "pairs.parquet"
 IMAGES = "images.parquet"
+NOISE = "noise"  # the comparison of one estimator's rankings under several noise seeds
+SEEDS = ("noise_seed", "other_noise_seed")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Member:
     estimator: Mapping[str, str]  # and which estimator's
     tied_share: float
     where: RankFolder
+    noise_seed: int = 0
+    samples: int | None = None  # J of an ensemble
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,12 @@ class Agreer:
             found, pixels = self._compared(group, work.thresholds, desk, (done, len(work.groups)))
             for a, b in combinations(range(len(group)), 2):
                 own = Similarity(found.spearman[:, a, b], found.iou[:, a, b])
-                pairs.append(_named(group[a], group[b]) | {"averages": averages(own, work.thresholds, pixels)})
+                noise = _noise(group[a], group[b]) if work.row["across"] == NOISE else {}
+                pairs.append(_named(group[a], group[b]) | noise
+                             | {"averages": averages(own, work.thresholds, pixels)})
                 values.append(own)
-        words = {name: [pair[name] for pair in pairs] for name in ("model", "estimator", "other_model", "other")}
+        names = [name for name in ("model", "estimator", "other_model", "other", *SEEDS) if name in pairs[0]]
+        words = {name: [str(pair[name]) for pair in pairs] for name in names}
         files = {PAIRS: _pairs(work.row, pairs), IMAGES: parquet_bytes(image_table(words, self.indices, values))}
         members = [{**member.model, **member.estimator, "tied_share": member.tied_share}
                    for group in work.groups for member in group]
@@ -95,6 +102,11 @@ def _named(first: Member, second: Member) -> dict[str, Any]:
     other = {**second.model, **second.estimator, "tied_share": second.tied_share}
     return {**first.model, **first.estimator, "tied_share": first.tied_share,
             **{"other" if name == "estimator" else f"other_{name}": value for name, value in other.items()}}
+
+
+def _noise(first: Member, second: Member) -> dict[str, Any]:
+    """The columns that tell the rankings of one estimator apart."""
+    return dict(zip(SEEDS, (first.noise_seed, second.noise_seed), strict=True)) | {"samples": first.samples}
 
 
 def _pairs(row: dict[str, Any], pairs: Sequence[dict[str, Any]]) -> bytes:
