@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from roar.analysis.paired import CONFIDENCE, Floats, Paired
 
@@ -122,21 +123,35 @@ def with_noise(found: Paired, repeats: Sequence[Floats | None], confidence: floa
     return replace(found, mean=mean, low=low, high=high, p=p)
 
 
-def prophesied(agreement: float, times: float) -> float:
+def prophesied(agreement: npt.ArrayLike, times: float) -> Floats:
     """The agreement of two rankings that each average ``times`` as many samples (Spearman 1910, Brown 1910).
 
-    >>> prophesied(0.5, 2)
+    >>> float(prophesied(0.5, 2))
     0.6666666666666666
     """
-    return times * agreement / (1 + (times - 1) * agreement)
+    rho = np.asarray(agreement, dtype=np.float64)
+    return np.asarray(times * rho / (1 + (times - 1) * rho))
 
 
-def samples_for(agreement: float, samples: int, goal: float = GOAL) -> float:
-    """The number of samples J at which two rankings under other noise would agree at the goal; infinite at 0 or below.
+def samples_for(agreements: npt.ArrayLike, samples: int, goal: float = GOAL) -> float:
+    """The number of samples J at which two rankings under other noise would agree at the goal, in the mean over images.
 
-    >>> samples_for(0.5, 10)
+    The formula is applied image by image, since that of the mean promises too much where images differ. An agreement
+    below 0 counts as 0, which no number of samples mends; where too many are 0, the answer is infinite.
+
+    Args:
+        agreements: of the two rankings of each image.
+        samples: J of these.
+
+    >>> samples_for([0.5], 10)
     90.0
     """
-    if not agreement > 0:
-        return float("inf") if agreement <= 0 else float("nan")
-    return samples * goal * (1 - agreement) / (agreement * (1 - goal)) if agreement < 1 else 1.0
+    rho = np.clip(np.asarray(agreements, dtype=np.float64), 0, 1)
+    rho = rho[np.isfinite(rho)]
+    low, high = 1e-3, 1e6  # times as many samples
+    if not len(rho) or prophesied(rho, high).mean() < goal:
+        return float("inf")
+    while high / low > 1 + 1e-9:
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if prophesied(rho, middle).mean() < goal else (low, middle)
+    return float(f"{samples * high:.6g}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from roar.analysis.leaderboard import with_remarks
-from roar.analysis.noise import GOAL, samples_for
+from roar.analysis.noise import GOAL
 from roar.metrics.agreement.frames import read_ranking_agreement
 from roar.metrics.agreement.worker import NOISE
 from roar.store.store import Store
@@ -40,7 +40,7 @@ def self_agreement(pairs: pd.DataFrame) -> pd.DataFrame:
         found.append({**dict(zip(KEYS, values, strict=True)), "self_agreement": rho, "ci_low": own["ci_low"].mean(),
                       "ci_high": own["ci_high"].mean(), "n": int(own["n"].min()),
                       "noise_seeds": len({*own["noise_seed"], *own["other_noise_seed"]}), "samples": samples,
-                      "samples_needed": float("nan") if pd.isna(samples) else samples_for(rho, int(samples))})
+                      "samples_needed": float(own["samples_needed"].mean())})
     return pd.DataFrame(found, columns=list(COLUMNS)).astype(COLUMNS)
 
 
@@ -54,7 +54,7 @@ def join(board: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> pd.DataFram
 
 
 def _in_words(row: Mapping[str, float]) -> str:
-    """``agrees with itself under other noise at 0.16 (J = 15; 0.9 needs about 709)``."""
+    """``agrees with itself under other noise at 0.16 (J = 15; 0.9 needs about 870)``."""
     said = f"agrees with itself under other noise at {row['self_agreement']:.2f}"
     if pd.isna(row["samples"]):
         return said

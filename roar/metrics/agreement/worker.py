@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from roar.analysis.noise import samples_for
 from roar.jobs.stage import Desk, Product, Shared
 from roar.metrics.similarity import Similarity, averages, every_two, image_table, images_at_a_time, joined
 from roar.store.artifacts import artifact_files
@@ -65,7 +66,7 @@ class Agreer:
             found, pixels = self._compared(group, work.thresholds, desk, (done, len(work.groups)))
             for a, b in combinations(range(len(group)), 2):
                 own = Similarity(found.spearman[:, a, b], found.iou[:, a, b])
-                noise = _noise(group[a], group[b]) if work.row["across"] == NOISE else {}
+                noise = _noise(group[a], group[b], own) if work.row["across"] == NOISE else {}
                 pairs.append(_named(group[a], group[b]) | noise
                              | {"averages": averages(own, work.thresholds, pixels)})
                 values.append(own)
@@ -104,9 +105,11 @@ def _named(first: Member, second: Member) -> dict[str, Any]:
             **{"other" if name == "estimator" else f"other_{name}": value for name, value in other.items()}}
 
 
-def _noise(first: Member, second: Member) -> dict[str, Any]:
-    """The columns that tell the rankings of one estimator apart."""
-    return dict(zip(SEEDS, (first.noise_seed, second.noise_seed), strict=True)) | {"samples": first.samples}
+def _noise(first: Member, second: Member, found: Similarity) -> dict[str, Any]:
+    """The columns that tell the rankings of one estimator apart, and the number of samples that would mend it."""
+    needed = None if first.samples is None else samples_for(found.spearman, first.samples)
+    return {"noise_seed": first.noise_seed, "other_noise_seed": second.noise_seed, "samples": first.samples,
+            "samples_needed": needed}
 
 
 def _pairs(row: dict[str, Any], pairs: Sequence[dict[str, Any]]) -> bytes:
