@@ -11,6 +11,11 @@ from roar.analysis.contrasts import areas
 from roar.analysis.curves import curves
 from roar.analysis.noise import crossed, over_noise, prophesied, samples_for
 
+FACTS = {name: {"family": family, "base": base, "ensemble": ensemble, "control_of": "", "architecture": "simplecnn",
+                "model_seed": 0, "variant": "scratch"}
+         for name, family, base, ensemble in (
+             ("reference", "reference", "reference", "base"), ("gradient", "gradient", "gradient", "base"),
+             ("smoothgrad", "gradient", "gradient", "smoothgrad"), ("random", "control", "random", "base"))}
 CELL = ["source", "model", "regularizer", "retrainer", "estimator", "mode", "fill", "threshold"]
 
 
@@ -24,7 +29,7 @@ def results(noise_seeds: int, seeds: int = 5, noise: float = 0.05) -> pd.DataFra
         for n, shift in enumerate(rng.normal(0, noise, repeats)):
             for threshold in (0.0,) if estimator == "reference" else (50.0, 90.0):
                 rows += [{"source": "digits", "model": "simplecnn", "regularizer": "recipe", "retrainer": "simplecnn",
-                          "estimator": estimator, "mode": "roar", "fill": "mean",
+                          "estimator": estimator, "mode": "roar", "fill": "mean", **FACTS[estimator],
                           "threshold": threshold, "seed": seed, "status": "ok", "noise_seed": n,
                           "accuracy": level + shift + of_seed[seed] + rng.normal(0, 0.005)} for seed in range(seeds)]
     return pd.DataFrame(rows)

@@ -15,7 +15,7 @@ from roar.store.store import Store
 NETWORK = ["source", "model", "regularizer"]
 KEYS = [*NETWORK, "estimator"]
 COLUMNS = {**dict.fromkeys(KEYS, "string"), "self_agreement": "float64", "ci_low": "float64", "ci_high": "float64",
-           "n": "int64", "noise_seeds": "int64", "samples": "Int64", "samples_needed": "float64"}
+           "n": "int64", "noise_seeds": "int64", "samples": "int64", "samples_needed": "float64"}
 
 
 def read_self_agreement(store: Store) -> pd.DataFrame:
@@ -56,7 +56,7 @@ def join(board: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> pd.DataFram
 def _in_words(row: Mapping[str, float]) -> str:
     """``agrees with itself under other noise at 0.16 (J = 15; 0.9 needs about 870)``."""
     said = f"agrees with itself under other noise at {row['self_agreement']:.2f}"
-    if pd.isna(row["samples"]):
+    if not row["samples"]:
         return said
     needed = row["samples_needed"]
     more = f"{GOAL:g} needs about {needed:.0f}" if needed < 1e6 else f"no number of samples gives {GOAL:g}"

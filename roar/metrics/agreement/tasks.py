@@ -78,7 +78,7 @@ def _member(session: Session, model: Model, ranking: Ranking) -> Member:
     manifest = session.store.manifest(folder)
     tied = float(manifest["facts"]["tied_share"]) if manifest else 0.0
     return Member(model.facts, ranking.facts, tied, rank_folder(session.store, folder), ranking.noise_seed,
-                  ranking.identity.get("samples"))
+                  ranking.identity.get("samples", 0))
 
 
 def seed_groups(found: Sequence[Model]) -> list[list[Model]]:

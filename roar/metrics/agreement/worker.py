@@ -31,7 +31,7 @@ class Member:
     tied_share: float
     where: RankFolder
     noise_seed: int = 0
-    samples: int | None = None  # J of an ensemble
+    samples: int = 0  # J of an ensemble
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,10 @@ class Agreer:
             found, pixels = self._compared(group, work.thresholds, desk, (done, len(work.groups)))
             for a, b in combinations(range(len(group)), 2):
                 own = Similarity(found.spearman[:, a, b], found.iou[:, a, b])
-                noise = _noise(group[a], group[b], own) if work.row["across"] == NOISE else {}
-                pairs.append(_named(group[a], group[b]) | noise
-                             | {"averages": averages(own, work.thresholds, pixels)})
+                pairs.append({**_named(group[a], group[b]), **_noise(group[a], group[b], own, work.row["across"]),
+                              "averages": averages(own, work.thresholds, pixels)})
                 values.append(own)
-        names = [name for name in ("model", "estimator", "other_model", "other", *SEEDS) if name in pairs[0]]
+        names = ["model", "estimator", "other_model", "other", *(SEEDS if work.row["across"] == NOISE else ())]
         words = {name: [str(pair[name]) for pair in pairs] for name in names}
         files = {PAIRS: _pairs(work.row, pairs), IMAGES: parquet_bytes(image_table(words, self.indices, values))}
         members = [{**member.model, **member.estimator, "tied_share": member.tied_share}
@@ -105,11 +104,11 @@ def _named(first: Member, second: Member) -> dict[str, Any]:
             **{"other" if name == "estimator" else f"other_{name}": value for name, value in other.items()}}
 
 
-def _noise(first: Member, second: Member, found: Similarity) -> dict[str, Any]:
+def _noise(first: Member, second: Member, found: Similarity, across: str) -> dict[str, Any]:
     """The columns that tell the rankings of one estimator apart, and the number of samples that would mend it."""
-    needed = None if first.samples is None else samples_for(found.spearman, first.samples)
-    return {"noise_seed": first.noise_seed, "other_noise_seed": second.noise_seed, "samples": first.samples,
-            "samples_needed": needed}
+    samples = first.samples if across == NOISE else 0
+    return {"noise_seed": first.noise_seed, "other_noise_seed": second.noise_seed, "samples": samples,
+            "samples_needed": samples_for(found.spearman, samples) if samples else float("nan")}
 
 
 def _pairs(row: dict[str, Any], pairs: Sequence[dict[str, Any]]) -> bytes:
