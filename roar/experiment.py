@@ -112,6 +112,14 @@ class EstimatorSettings(Settings):
     target: Annotated[Target, Flag("--target", "Class that is explained: predicted or label.")] = "predicted"
     shard_size: Annotated[int, Field(ge=1, le=1_000_000), Flag(
         "--shard-size", "Images per shard.")] = 1_000
+    seeds: Annotated[int, Field(ge=1, le=100), Flag(
+        "--estimator-seeds", "Rankings, under other noise, of every estimator that draws random numbers.")] = 1
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What came later is left out at its default: what was asked for before keeps its key."""
+        found: dict[str, Any] = dump(self)
+        return {key: value for key, value in found.items() if key != "seeds" or value != 1}
 
 
 class DegradeSettings(Settings):
@@ -311,7 +319,8 @@ class Experiment(BaseModel):
         """Refuse settings that contradict each other.
 
         Raises:
-            ExperimentError: mode recursive with a variant or with bare masks, or weights that do not fit.
+            ExperimentError: mode recursive with a variant, with bare masks or with several noise seeds, or weights
+                that do not fit.
         """
         settings = self.retrain
         recursive = RECURSIVE in self.degrade.modes
@@ -321,6 +330,9 @@ class Experiment(BaseModel):
         if self.degrade.fill == MASK_ONLY and recursive:
             raise ExperimentError(f"Mode recursive ranks the images that its networks see, and of these the fill "
                                   f"'{MASK_ONLY}' leaves nothing; take another fill, or the modes roar and kar.")
+        if self.estimators.seeds > 1 and recursive:
+            raise ExperimentError("Mode recursive ranks anew with every network and takes one noise seed, and "
+                                  f"[estimators] seeds is {self.estimators.seeds}; take 1, or the modes roar and kar.")
         others = [model.name for model in self.model if settings.model not in ("same", model.name)]
         if settings.variant != SCRATCH and others:
             raise ExperimentError(f'[retrain] variant = "{settings.variant}" starts from the weights of the explained '

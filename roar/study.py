@@ -92,7 +92,7 @@ class Study(Results):
         """Rank the pixels of every image by every estimator, as far as that is missing; returns the study."""
         from roar.pipeline import rank
 
-        rank(self.session)
+        rank(self.session, noise_seeds=self.session.experiment.estimators.seeds)
         return self
 
     def measure(self, *metrics: str) -> Study:

@@ -14,6 +14,7 @@ import pandas as pd
 from roar.analysis.beside import BLURRED, MASK_ONLY, separate
 from roar.analysis.curves import CELL, CURVE, CURVE_COLUMNS, SETTING, chance_levels, checked, in_order, over_seeds
 from roar.analysis.facts import ESTIMATOR_FACTS, FACTS, REFERENCE, Facts
+from roar.analysis.noise import over_noise
 from roar.analysis.paired import few_seeds
 from roar.analysis.shared import with_shared
 
@@ -46,7 +47,7 @@ def beyond_controls(results: pd.DataFrame) -> pd.DataFrame:
         ``chance``: of always answering the largest class, percent. ``note``: what the numbers do not allow to say;
         where the interval of ``beyond_shape`` reaches 0, the accuracy is none of the pixels' doing.
     """
-    every = with_shared(checked(results))
+    every = over_noise(with_shared(checked(results)), CELL)
     cells = _cells(every)
     table = pd.concat([_statistics(cells, CELL), _overall(cells).assign(threshold=np.nan)], ignore_index=True)
     chance = {source: 100 * level for source, level in chance_levels(every).items()}
@@ -63,7 +64,7 @@ def control_curves(results: pd.DataFrame) -> pd.DataFrame:
         The columns and meanings of :func:`roar.analysis.curves`, at the estimator's name and fill, and ``control``:
         ``random-blurred`` or ``mask-only``. They have no point at threshold 0.
     """
-    rows = _beside(with_shared(checked(results)))
+    rows = _beside(over_noise(with_shared(checked(results)), CELL))
     return in_order(over_seeds(rows, [*CELL, *FACTS, "control"])[list(CONTROL_CURVE_COLUMNS)])
 
 

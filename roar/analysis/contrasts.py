@@ -6,6 +6,7 @@ where the accuracy falls further (mode ``roar``) or less far (mode ``kar``). All
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -14,12 +15,14 @@ import pandas as pd
 
 from roar.analysis.curves import PANEL
 from roar.analysis.grid import Grid, grids
+from roar.analysis.noise import crossed, with_noise
 from roar.analysis.paired import RESAMPLES, Floats, bootstrap_intervals, few_seeds, holm, paired
 from roar.errors import AnalysisError, UnknownNameError
 from roar.seeds.streams import derive
 
 STATISTICS = ("advantage", "std", "n", "ci_low", "ci_high", "p", "p_holm", "note")
-AREA_COLUMNS = (*PANEL, "estimator", "control", *STATISTICS, "boot_low", "boot_high", "thresholds")
+AREA_COLUMNS = (*PANEL, "estimator", "control", *STATISTICS, "boot_low", "boot_high", "thresholds",
+                "noise_seeds", "noise_std")
 TEST_COLUMNS = (*PANEL, "estimator", "control", "threshold", *STATISTICS)
 COMPARE_COLUMNS = (*PANEL, "estimator", "other", "threshold", *STATISTICS)
 PAIR_COLUMNS = (*PANEL, "estimator", "other", *STATISTICS)
@@ -38,7 +41,9 @@ def areas(results: pd.DataFrame, resamples: int = RESAMPLES, root: int = 0) -> p
         ``ci_low`` and ``ci_high``: its 95 % t interval over seeds; ``boot_low`` and ``boot_high``: the
         percentile bootstrap's; ``p``: the paired t test that it is zero; ``p_holm``: corrected over all rows
         of the panel; ``thresholds``: how many it spans, 0 included; ``note``: what the seeds and thresholds
-        at hand forbid to say.
+        at hand forbid to say. ``noise_seeds``: how many rankings of what draws random numbers were retrained; where
+        there are several, interval and test cover the noise too (:mod:`roar.analysis.noise`), and ``noise_std`` is the
+        standard deviation between them, accuracy points. The bootstrap is over training seeds alone.
     """
     rows: list[dict[str, Any]] = []
     for grid in grids(results):
@@ -48,13 +53,17 @@ def areas(results: pd.DataFrame, resamples: int = RESAMPLES, root: int = 0) -> p
         found = [grid.area(estimator, control) for estimator, control in pairs]
         samples = [area for area, _ in found]
         lows, highs = bootstrap_intervals(samples, derive(root, "bootstrap"), resamples)
-        lines = zip(pairs, found, _statistics(samples), lows, highs, strict=True)
-        for (estimator, control), (_, thresholds), row, low, high in lines:
+        repeats = [grid.area_by_noise(*pair) for pair in pairs]
+        lines = zip(pairs, found, _statistics(samples, repeats), lows, highs, repeats, strict=True)
+        for (estimator, control), (_, thresholds), row, low, high, again in lines:
+            noise = None if again is None else crossed(again)
             if len(thresholds) <= len(grid.thresholds):
                 spanned = "spans only t = " + ", ".join(f"{t:g}" for t in thresholds)
                 row["note"] = "; ".join(filter(None, [row["note"], spanned]))
             rows.append({**grid.here, "estimator": estimator, "control": control, **row,
-                         "boot_low": low, "boot_high": high, "thresholds": len(thresholds)})
+                         "boot_low": low, "boot_high": high, "thresholds": len(thresholds),
+                         "noise_seeds": noise.noise_seeds if noise else 1,
+                         "noise_std": noise.noise_std if noise else np.nan})
     return pd.DataFrame(rows, columns=list(AREA_COLUMNS))
 
 
@@ -97,7 +106,7 @@ def compare(results: pd.DataFrame, estimator: str, other: str) -> pd.DataFrame:
     for grid in found:
         if {estimator, other} <= set(grid.estimators):
             at_thresholds = _statistics(list(grid.advantage(estimator, other)))
-            over_all = _statistics([grid.area(estimator, other)[0]])
+            over_all = _statistics([grid.area(estimator, other)[0]], [grid.area_by_noise(estimator, other)])
             for threshold, row in zip([*grid.thresholds, np.nan], at_thresholds + over_all, strict=True):
                 names_here = {"estimator": estimator, "other": other, "threshold": threshold}
                 rows.append({**grid.here, **names_here, **row})
@@ -122,7 +131,7 @@ def pairwise(results: pd.DataFrame) -> pd.DataFrame:
 
 def area_tests(grid: Grid, pairs: list[tuple[str, str]]) -> list[dict[str, Any]]:
     """The area tests of chosen pairs as one Holm family: ``estimator``, ``other`` and :data:`STATISTICS`."""
-    statistics = _statistics([grid.area(estimator, other)[0] for estimator, other in pairs])
+    statistics = _statistics([grid.area(*pair)[0] for pair in pairs], [grid.area_by_noise(*pair) for pair in pairs])
     return [{"estimator": estimator, "other": other, **row}
             for (estimator, other), row in zip(pairs, statistics, strict=True)]
 
@@ -133,11 +142,14 @@ def _questions(grid: Grid) -> list[tuple[str, str]]:
             if estimator != control and (control == "random" or not grid.facts[estimator].is_control)]
 
 
-def _statistics(gaps: list[Floats]) -> list[dict[str, Any]]:
-    """The columns of :data:`STATISTICS` for one family of tests: each of ``gaps`` is ``[S]`` in points."""
+def _statistics(gaps: list[Floats], repeats: Sequence[Floats | None] = ()) -> list[dict[str, Any]]:
+    """The columns of :data:`STATISTICS` for one family of tests: each of ``gaps`` is ``[S]`` in points.
+
+    ``repeats``: the same for each noise seed, ``[N, S]``, where an estimator was ranked under several.
+    """
     if not gaps:
         return []
-    found = paired(np.array(gaps))
+    found = with_noise(paired(np.array(gaps)), repeats)
     columns = zip(found.mean, found.std, found.n, found.low, found.high, found.p, holm(found.p), strict=True)
     rows = []
     for mean, std, n, low, high, p, corrected in columns:

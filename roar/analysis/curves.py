@@ -9,6 +9,7 @@ import pandas as pd
 
 from roar.analysis.beside import separate
 from roar.analysis.facts import ESTIMATOR_FACTS, FACTS, REFERENCE, facts_of, require
+from roar.analysis.noise import NOISE_SEED, over_noise
 from roar.analysis.shared import with_shared, with_stand_ins
 from roar.errors import AnalysisError
 
@@ -80,7 +81,7 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
     require(results, RESULT_COLUMNS, "results")
     sorted_by_category = [name for name in CELL[:-1] if isinstance(results[name].dtype, pd.CategoricalDtype)]
     results = results.astype(dict.fromkeys(sorted_by_category, str)).assign(control_of=results["control_of"].fillna(""))
-    twice = results.duplicated([*CELL, "seed"])
+    twice = results.duplicated([*CELL, "seed", *(name for name in (NOISE_SEED,) if name in results.columns)])
     if twice.any():
         row = results[twice].iloc[0]
         raise AnalysisError(f"A cell has one result per seed, but seed {row['seed']} of "
@@ -91,7 +92,13 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
 
 def complete(results: pd.DataFrame) -> pd.DataFrame:
     """The checked results of the estimators: controls and reference are given to every model and mode that shares
-    them, and what stands :mod:`beside <roar.analysis.beside>` an estimator is left out."""
+    them, what stands :mod:`beside <roar.analysis.beside>` an estimator is left out, and the mean is taken over noise
+    seeds."""
+    return over_noise(every_noise_seed(results), CELL)
+
+
+def every_noise_seed(results: pd.DataFrame) -> pd.DataFrame:
+    """As :func:`complete`, with a row for each noise seed."""
     return separate(with_stand_ins(with_shared(checked(results)))).results
 
 

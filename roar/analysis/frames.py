@@ -81,6 +81,9 @@ COLUMNS: dict[str, str] = {
     "p_holm": "p corrected by Holm's method over the tests of the panel (of the estimators compared)",
     "note": "what these numbers cannot say, and why",
     "thresholds": "how many thresholds the area spans, 0 included",
+    "noise_seed": "of what the estimator draws, from 0 on: each has a ranking of its own",
+    "noise_seeds": "rankings of the estimator or the control under other noise, whose variance the interval covers",
+    "noise_std": "standard deviation of the area between noise seeds, accuracy points; NaN with one",
     "mean_accuracy": "mean over t and seeds, percent",
     "rank": "1 is best; NA where the estimator cannot be ranked",
     "rank_low": "lower end of the rank's 95 % bootstrap interval",
@@ -93,7 +96,7 @@ COLUMNS: dict[str, str] = {
     "kendall": "Kendall's tau-b, in [-1, 1]",
     "estimators": "how many the correlation is over",
     "across": "what differs between the two places: `threshold`, `mode`, `fill` or `model`; between two rankings: the "
-              "`estimators` of one network, or the `seeds` of the network",
+              "`estimators` of one network, the `seeds` of the network, or the `noise` of an estimator",
     "other_model": "the network of the other ranking",
     "measure": "`spearman`: rank correlation over all pixels; `iou`: intersection over union of the pixels on top",
     "by_chance": "the mean that two independent random rankings have",
@@ -102,6 +105,7 @@ COLUMNS: dict[str, str] = {
     "folder": "of the artifact in the store",
     "sanity": "whether the estimator notices a randomized network: `notices`, `does not notice weights` (or labels, or "
               "both), `undecided`, `not checked`",
+    "self_agreement": "mean Spearman correlation of the estimator's rankings under two noise seeds; NaN with one",
     "remark": "what a metric remarks of the estimator, shown below its name",
     "where": "what they have in common",
     "first": "one place",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from roar.analysis.curves import complete, panels
+from roar.analysis.curves import CELL, every_noise_seed, panels
 from roar.analysis.facts import CONTROLS, REFERENCE, Facts, facts_of
+from roar.analysis.noise import NOISE_SEED, has_noise_seeds, over_noise
 from roar.analysis.paired import Floats
 from roar.errors import UnknownNameError
 
@@ -25,6 +28,8 @@ class Grid:
         seeds: S seeds.
         accuracy: ``[E, T, S]`` in [0, 1], NaN where a job is missing or failed.
         reference: ``[S]``, the accuracy at t = 0 in [0, 1], NaN where there is none.
+        repeats: of the estimators that were ranked under several noise seeds, ``[T, S]`` for each of these;
+            ``accuracy`` is their mean.
     """
 
     here: dict[str, str]
@@ -35,6 +40,7 @@ class Grid:
     seeds: tuple[int, ...]
     accuracy: Floats
     reference: Floats
+    repeats: Mapping[str, Mapping[int, Floats]] = field(default_factory=dict)
 
     @property
     def estimators(self) -> tuple[str, ...]:
@@ -94,6 +100,23 @@ class Grid:
         thresholds = np.concatenate([[0.0], self.thresholds[common]])
         return mean_over_thresholds(gaps[common], self.thresholds[common]), thresholds
 
+    def area_by_noise(self, estimator: str, other: str) -> Floats | None:
+        """The area between two curves for each noise seed and seed, ``[N, S]``; None where neither was ranked again.
+
+        Ranking n of one is held against ranking n of the other, and against the one ranking of what draws nothing.
+        """
+        again = [self.repeats[name] for name in (estimator, other) if name in self.repeats]
+        seeds = sorted(set.intersection(*map(set, again))) if again else []
+        if len(seeds) < 2:
+            return None
+        common = np.isfinite(self.of(estimator)).any(axis=1) & np.isfinite(self.of(other)).any(axis=1)
+
+        def of(name: str, noise_seed: int) -> Floats:
+            return self.repeats[name][noise_seed] if name in self.repeats else self.of(name)
+
+        gaps = [100 * self.sign * (of(other, seed) - of(estimator, seed))[common] for seed in seeds]
+        return mean_over_thresholds(np.stack(gaps), self.thresholds[common])
+
 
 def mean_over_thresholds(values: Floats, thresholds: Floats, at_zero: float = 0.0) -> Floats:
     """The mean of a curve over t from 0 to the last threshold, by the trapezoid rule.
@@ -118,12 +141,13 @@ def mean_over_thresholds(values: Floats, thresholds: Floats, at_zero: float = 0.
 
 def grids(results: pd.DataFrame) -> list[Grid]:
     """The panels of results as arrays, in the order of all tables; a panel needs one estimator at least."""
-    return [_grid(here, part) for here, part in panels(complete(results))
+    return [_grid(here, part) for here, part in panels(every_noise_seed(results))
             if (part["estimator"] != REFERENCE).any()]
 
 
 def _grid(here: dict[str, str], part: pd.DataFrame) -> Grid:
-    finished = part.assign(accuracy=part["accuracy"].where(part["status"] == "ok"))
+    every = part.assign(accuracy=part["accuracy"].where(part["status"] == "ok"))
+    finished = over_noise(every, CELL)
     rest = finished[(finished["estimator"] != REFERENCE) & (finished["threshold"] > 0)]
     reference = finished[finished["estimator"] == REFERENCE].set_index("seed")["accuracy"]
     facts = {name: known for name, known in facts_of(finished).items() if name != REFERENCE}
@@ -131,10 +155,28 @@ def _grid(here: dict[str, str], part: pd.DataFrame) -> Grid:
     architecture, model_seed = finished[["architecture", "model_seed"]].iloc[0]
     thresholds = sorted(rest["threshold"].unique())
     seeds = sorted(finished["seed"].unique())
-    accuracy = np.full((len(estimators), len(thresholds), len(seeds)), np.nan)
     axes = {"estimator": estimators, "threshold": thresholds, "seed": seeds}
-    places = tuple(pd.Categorical(rest[name], categories=values).codes for name, values in axes.items())
-    accuracy[places] = rest["accuracy"].to_numpy(dtype=np.float64)
+    accuracy = _array(rest, axes)
     return Grid(here, facts, str(architecture), int(model_seed), np.array(thresholds, dtype=np.float64),
-                tuple(int(s) for s in seeds), accuracy, reference.reindex(seeds).to_numpy(dtype=np.float64))
+                tuple(int(s) for s in seeds), accuracy, reference.reindex(seeds).to_numpy(dtype=np.float64),
+                _repeats(every, axes))
+
+
+def _array(rows: pd.DataFrame, axes: Mapping[str, Sequence[Any]]) -> Floats:
+    """The accuracies by the values of some columns; NaN where there is no row."""
+    found = np.full([len(values) for values in axes.values()], np.nan)
+    places = tuple(pd.Categorical(rows[name], categories=values).codes for name, values in axes.items())
+    found[places] = rows["accuracy"].to_numpy(dtype=np.float64)
+    return found
+
+
+def _repeats(every: pd.DataFrame, axes: Mapping[str, Sequence[Any]]) -> dict[str, dict[int, Floats]]:
+    """The accuracies ``[T, S]`` of each noise seed, of the estimators that have several."""
+    if not has_noise_seeds(every):
+        return {}
+    rest = every[(every["estimator"] != REFERENCE) & (every["threshold"] > 0)]
+    places = {name: axes[name] for name in ("threshold", "seed")}
+    return {str(estimator): {int(seed): _array(own[own[NOISE_SEED] == seed], places)
+                             for seed in sorted(own[NOISE_SEED].unique())}
+            for estimator, own in rest.groupby("estimator", observed=True) if own[NOISE_SEED].nunique() > 1}
 

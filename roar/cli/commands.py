@@ -94,7 +94,7 @@ def rank(experiment: Experiment) -> None:
     from roar import pipeline
 
     session = _session(experiment)
-    for ranking in pipeline.rank(session):
+    for ranking in pipeline.rank(session, noise_seeds=experiment.estimators.seeds):
         tell(f"{ranking.estimator}: {session.store.location}/{ranking.folder}")
 
 

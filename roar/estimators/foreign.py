@@ -88,6 +88,10 @@ class ForeignMethod(Method):
     takes_batch_size: bool = field(default=False, kw_only=True)  # captum's internal_batch_size
 
     @property
+    def stochastic(self) -> bool:
+        return self.per_image  # anything else that draws random numbers is refused
+
+    @property
     def files(self) -> tuple[str, ...]:
         return () if self.code.file is None else (self.code.file,)
 

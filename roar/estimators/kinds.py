@@ -101,6 +101,11 @@ class Estimator:
         return False
 
     @property
+    def stochastic(self) -> bool:
+        """Whether random numbers decide its ranking, beyond the lots of tied pixels."""
+        return False
+
+    @property
     def of_model(self) -> str:
         """The one model whose attributions these are; empty where it ranks for every model."""
         return ""
@@ -187,6 +192,10 @@ class Control(Estimator):
     def sees_image(self) -> bool:
         return self.looks
 
+    @property
+    def stochastic(self) -> bool:
+        return not self.looks
+
     def rank(self, task: Task) -> RankedImages:
         return without_network(*self.function(task.pictures, task.indices, task.root_seed, task.split,
                                                task.per_channel))
@@ -206,6 +215,10 @@ class Oracle(Estimator):
 
     @property
     def sees_image(self) -> bool:
+        return True
+
+    @property
+    def stochastic(self) -> bool:
         return True
 
     def check_source(self, source: Any, splits: Sequence[str]) -> None:
@@ -232,6 +245,10 @@ class Surrogate(Estimator):
     @property
     def control_of(self) -> str:
         return self.of.name
+
+    @property
+    def stochastic(self) -> bool:
+        return True
 
     def check_source(self, source: Any, splits: Sequence[str]) -> None:
         if "train" not in source.splits:
@@ -265,6 +282,10 @@ class Explainer(Estimator):
     @property
     def sees_image(self) -> bool:
         return True
+
+    @property
+    def stochastic(self) -> bool:
+        return self.member.needs_noise or self.method.stochastic
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -39,6 +39,11 @@ class Method:
     passes: Callable[[EstimatorSettings], int] = lambda settings: 1
 
     @property
+    def stochastic(self) -> bool:
+        """Whether it draws random numbers."""
+        return False
+
+    @property
     def files(self) -> tuple[str, ...]:
         """The files of code that it executes."""
         return ()

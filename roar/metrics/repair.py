@@ -78,7 +78,7 @@ def remake(store: Store, mine: Experiment, reporter: Reporter, trusted: Collecti
         mine: the settings of this command, of which ``[compute]`` and the source's root count.
         trusted: the spellings of the code that the plans may have executed, since a person has named them.
     """
-    stages: dict[str, Callable[[Session], Any]] = {"train": train, "rank": rank, "degrade": degrade}
+    stages: dict[str, Callable[[Session], Any]] = {"train": train, "rank": _rank, "degrade": degrade}
     stages |= {metric.command: metric.run for metric in METRICS.all()}
     left = []
     for lost in missing(store):
@@ -97,6 +97,10 @@ def remake(store: Store, mine: Experiment, reporter: Reporter, trusted: Collecti
                              "it; put them back, or run the experiment on the new ones.")
         stages[lost.plan.stage](session)
     return left
+
+
+def _rank(session: Session) -> None:
+    rank(session, noise_seeds=session.experiment.estimators.seeds)
 
 
 def _refusal(plan: Plan, stages: Collection[str], trusted: Collection[str]) -> str | None:

@@ -92,6 +92,49 @@ def redraw(network: nn.Module, chosen: Iterable[Layer], fresh: Callable[[Layer],
                 state[name].copy_(drawn[name])
 
 
+def batch_norms_behind(network: nn.Module, found: Sequence[Layer], chosen: Iterable[Layer]) -> tuple[str, ...]:
+    """The batch norms whose inputs change where layers are drawn anew, from the output to the input.
+
+    Those of the chosen layers and of every layer computed after the first of them.
+
+    Args:
+        found: all layers of the network, from the output to the input.
+    """
+    names = {layer.name for layer in chosen}
+    reached = max((place for place, layer in enumerate(found, start=1) if layer.name in names), default=0)
+    owners = dict.fromkeys(key.rpartition(".")[0] for layer in found[:reached] for key in layer.tensors)
+    return tuple(name for name in owners if _has_running_statistics(network.get_submodule(name)))
+
+
+def _has_running_statistics(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None
+
+
+def fit_batch_norms(network: nn.Module, names: Iterable[str], batches: Iterable[Tensor]) -> None:
+    """Replace the running statistics of batch norms by those of images, as training would have left them.
+
+    Each becomes the mean over the batches of the statistics of its inputs while all named norms normalize with those of
+    the batch, as in training; the rest of the network computes as it is.
+
+    Args:
+        batches: of normalized images ``[B, C, H, W]``, two or more in each, on the network's device.
+    """
+    norms = [module for name in names if isinstance(module := network.get_submodule(name),
+                                                    nn.modules.batchnorm._BatchNorm)]
+    usual = [(norm.momentum, norm.training) for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+        norm.training = True
+    try:
+        with torch.no_grad():
+            for batch in batches if norms else ():
+                network(batch)
+    finally:
+        for norm, (momentum, training) in zip(norms, usual, strict=True):
+            norm.momentum, norm.training = momentum, training
+
+
 def without_inplace(network: nn.Module) -> nn.Module:
     """Gradient hooks on a ReLU need its output apart from its input; batch norm's is freed at once anyway."""
     for module in network.modules():

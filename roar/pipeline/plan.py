@@ -68,7 +68,7 @@ class Model:
 class Ranking:
     """An estimator's ranking of one model's images; ``model`` is ``None`` where all models share it.
 
-    ``of``: for a surrogate, the ranking whose spectrum it has.
+    ``of``: for a surrogate, the ranking whose spectrum it has. ``noise_seed``: of what the estimator draws.
     """
 
     by: Estimator
@@ -76,6 +76,7 @@ class Ranking:
     folder: str  # with one folder per split below it
     identity: dict[str, Any]
     of: Ranking | None = None
+    noise_seed: int = 0
 
     @property
     def estimator(self) -> str:
@@ -87,6 +88,11 @@ class Ranking:
         return key_of(self.identity)
 
     @property
+    def first_key(self) -> str:
+        """The key of the same ranking under noise seed 0: what stays when its noise is drawn anew."""
+        return key_of({key: value for key, value in self.identity.items() if key != "noise_seed"})
+
+    @property
     def explains(self) -> bool:
         """Whether it explains its model, and so tells of the network; a surrogate tells of another ranking."""
         return self.by.explains
@@ -94,7 +100,7 @@ class Ranking:
     @property
     def facts(self) -> dict[str, str]:
         """The columns of every table that say whose it is; the keys tell two settings of one estimator apart."""
-        return {**self.by.facts, "ranking": self.key, "control_of_ranking": self.of.key if self.of else ""}
+        return {**self.by.facts, "ranking": self.first_key, "control_of_ranking": self.of.key if self.of else ""}
 
 
 def source_folder(source: Source) -> str:
@@ -148,8 +154,12 @@ def check_trainable(networks: Iterable[Network], what: str) -> None:
                              "--retrain-model.")
 
 
-def ranking(experiment: Experiment, source: Source, estimator: Estimator, model: Model, weights: str) -> Ranking:
-    """One estimator's ranking of one model, whose weights have this hash."""
+def ranking(experiment: Experiment, source: Source, estimator: Estimator, model: Model, weights: str,
+            noise_seed: int = 0) -> Ranking:
+    """One estimator's ranking of one model, whose weights have this hash.
+
+    The spectrum of a surrogate is that of its estimator under noise seed 0.
+    """
     identity: dict[str, Any] = {
         "artefact": "ranking", "source": source.fingerprint, "root_seed": experiment.seed,
         "shard_size": experiment.estimators.shard_size, **estimator.identity(experiment.estimators),
@@ -160,9 +170,11 @@ def ranking(experiment: Experiment, source: Source, estimator: Estimator, model:
         identity |= {"of": of.key}
     elif explained is not None:
         identity |= {"weights": weights, "network": model.network.identity, **seen_as(model)}
+    if noise_seed:
+        identity["noise_seed"] = noise_seed
     below = model.folder.rsplit("/", 1)[-1] if explained else estimator.shelf
     folder = f"rankings/{source_folder(source)}/{below}/{in_path(estimator.name)}-{key_of(identity)}"
-    return Ranking(estimator, explained, folder, identity, of)
+    return Ranking(estimator, explained, folder, identity, of, noise_seed)
 
 
 def belongs_to_model(estimator: Estimator) -> bool:

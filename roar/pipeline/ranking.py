@@ -20,6 +20,7 @@ from roar.pipeline.running import execute, running
 from roar.pipeline.session import Session, asked_for, keep_plan
 from roar.pipeline.training import train
 from roar.registry import parse
+from roar.seeds.streams import noise_root
 from roar.store.artifacts import MANIFEST, file_entry, manifest_bytes
 from roar.store.local import LocalFiles
 from roar.store.requests import read_plans
@@ -31,7 +32,7 @@ WORTH_TELLING = 0.5  # of the pixels whose scores tie
 
 @asked_for("rank")
 def rank(session: Session, splits: Sequence[str] = SPLITS,
-         estimators: Sequence[Estimator] | None = None) -> list[Ranking]:
+         estimators: Sequence[Estimator] | None = None, noise_seeds: int = 1) -> list[Ranking]:
     """Every ranking of the experiment, made where it is missing; what retrains nothing needs the test split alone.
 
     Of a source with a test split alone, that is ranked.
@@ -41,6 +42,8 @@ def rank(session: Session, splits: Sequence[str] = SPLITS,
 
     Args:
         estimators: default: those of the session.
+        noise_seeds: rankings of each estimator of the session that draws random numbers; what looks at one ranking of
+            each takes the first.
 
     Raises:
         UsageError: attributions made elsewhere are not there for a split.
@@ -49,7 +52,7 @@ def rank(session: Session, splits: Sequence[str] = SPLITS,
     estimators = session.estimators if estimators is None else estimators
     splits = [split for split in splits if split in session.source.splits]
     plan.check_estimators(estimators, session.source, session.models, splits)
-    rankings = rankings_of(session, estimators)
+    rankings = rankings_of(session, estimators, noise_seeds)
     keep_plan(session, "rank", artifacts_of(session, rankings))
     bases = list({r.of.folder: r.of for r in rankings if r.of is not None}.values())
     first = {r.folder: r for r in [*rankings, *bases] if r.of is None}
@@ -90,15 +93,17 @@ def _make(session: Session, rankings: Sequence[Ranking], splits: Sequence[str]) 
         watcher.raise_first(EstimatorError)
 
 
-def rankings_of(session: Session, estimators: Sequence[Estimator]) -> list[Ranking]:
+def rankings_of(session: Session, estimators: Sequence[Estimator], noise_seeds: int = 1) -> list[Ranking]:
     """Every ranking asked for, each once: models share the controls."""
+    again = {estimator.name for estimator in session.estimators if estimator.stochastic}
     found: dict[str, Ranking] = {}
     for model, manifest in zip(session.models, train(session), strict=True):
         for estimator in estimators:
             if plan.ranks_model(estimator, model):
                 weights = manifest["facts"]["weights"]
-                ranking = plan.ranking(session.experiment, session.source, estimator, model, weights)
-                found.setdefault(ranking.folder, ranking)
+                for noise_seed in range(noise_seeds if estimator.name in again else 1):
+                    ranking = plan.ranking(session.experiment, session.source, estimator, model, weights, noise_seed)
+                    found.setdefault(ranking.folder, ranking)
     return list(found.values())
 
 
@@ -192,7 +197,8 @@ def _shard_tasks(session: Session, missing: Sequence[Ranking], splits: Sequence[
                 work = RankShard(
                     tuple(r.by for r in wanted), split, number, start, stop,
                     {r.estimator: f"{r.folder}/{split}" for r in wanted},
-                    {r.estimator: r.identity for r in wanted}, experiment.estimators, experiment.seed,
+                    {r.estimator: r.identity for r in wanted}, experiment.estimators,
+                    noise_root(experiment.seed, members[0].noise_seed),
                     model_normalization(session, model), model.folder if model else None,
                     model.network if model else None, experiment.compute.memory_budget,
                     {r.estimator: name for r in wanted if (name := _input_name(r, split)) is not None})
@@ -202,10 +208,11 @@ def _shard_tasks(session: Session, missing: Sequence[Ranking], splits: Sequence[
 
 
 def _families(rankings: Sequence[Ranking]) -> list[list[Ranking]]:
-    """The rankings whose estimators share their passes, of one model each."""
-    found: dict[tuple[str | None, str], list[Ranking]] = {}
+    """The rankings whose estimators share their passes, of one model and noise seed each."""
+    found: dict[tuple[str | None, str, int], list[Ranking]] = {}
     for ranking in rankings:
-        found.setdefault((ranking.model.folder if ranking.model else None, ranking.by.family), []).append(ranking)
+        model = ranking.model.folder if ranking.model else None
+        found.setdefault((model, ranking.by.family, ranking.noise_seed), []).append(ranking)
     return list(found.values())
 
 

@@ -21,6 +21,11 @@ def derive(root: int, purpose: str, *index: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
+def noise_root(root: int, noise_seed: int) -> int:
+    """The root of all that estimators draw under a noise seed; that of noise seed 0 is the root seed itself."""
+    return derive(root, "estimator seed", noise_seed) if noise_seed else root
+
+
 def random_words(seed: int, index: int, size: int) -> np.ndarray:
     """Uniform 64-bit words for one index, uint64 ``[size]``.
 

@@ -32,7 +32,8 @@ FAILED = ".failed.json"
 DONE = ".json"
 _LINES = ".jsonl"
 MOST_COMPACTED = 2**28  # bytes of a compacted file: half a million results of ten classes
-_OF_THE_JOB = ("ranking", "mode", "fill", "threshold", "seed", "variant")  # columns that a job's identity may have too
+_OF_THE_JOB = ("ranking", "mode", "fill", "threshold", "seed", "variant", "noise_seed")  # that an identity may have too
+_DEFAULTS = {"noise_seed": 0}  # of columns that a row may lack
 _LONGEST = 100_000  # letters of a text
 _MOST_IMAGES = 2**40
 _MOST_CLASSES = 1_000_000
@@ -68,6 +69,7 @@ COLUMNS = {
     "model_seed": "int64",  # of the explained network
     "variant": "string",  # scratch, fine-tune or head-only
     "message": "string",  # why it failed, or what is to be known of a training that did not
+    "noise_seed": "int64",  # of what the estimator drew; a row without it has 0
     "class_accuracy": "object",  # of the test images of each class, a list; None if failed
 }
 
@@ -97,9 +99,9 @@ def is_result(body: Mapping[str, Any]) -> bool:
     row, identity = body.get("row"), body.get("identity")
     try:
         return (isinstance(row, dict) and isinstance(identity, dict)
-                and all(_fits(row.get(column), kind) for column, kind in COLUMNS.items())
+                and all(_fits(row.get(column, _DEFAULTS.get(column)), kind) for column, kind in COLUMNS.items())
                 and _is_possible(row)
-                and all(row[column] == identity[column] for column in _OF_THE_JOB if column in identity)
+                and all(row.get(column) == identity[column] for column in _OF_THE_JOB if column in identity)
                 and row["job"] == key_of(identity))
     except (ValueError, RecursionError):
         return False
@@ -228,9 +230,10 @@ def read_results(files: Files, jobs: Collection[str] | None = None) -> pd.DataFr
 
     found = all_results(files, None if jobs is None else frozenset(jobs))
     codes = [key_of(body["identity"]["fill_code"]) if "fill_code" in body["identity"] else "" for body in found]
-    frame = pd.DataFrame([body["row"] for body in found], columns=list(COLUMNS)).astype(COLUMNS)
+    frame = pd.DataFrame([{**_DEFAULTS, **body["row"]} for body in found], columns=list(COLUMNS)).astype(COLUMNS)
     frame = _told_apart(frame.assign(fill_code=pd.Series(codes, dtype="string")))[list(COLUMNS)]
-    order = ["source", "model", "regularizer", "retrainer", "mode", "fill", "estimator", "threshold", "seed", "job"]
+    order = ["source", "model", "regularizer", "retrainer", "mode", "fill", "estimator", "threshold", "noise_seed",
+             "seed", "job"]
     return frame.sort_values(order, ignore_index=True)
 
 

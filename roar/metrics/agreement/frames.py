@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from roar.metrics.summaries import SIMILARITIES, are_similarities, spearman_rows
 from roar.store.facts import FACTS, KEYS, ROWS, told_apart
 from roar.store.frames import read_frames
-from roar.store.rows import SHARE, TEXT, Rows, Values
+from roar.store.rows import COUNT, SHARE, TEXT, Rows, Values
 from roar.store.store import Store
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ COLUMNS = {
     "model": "string",  # whose test images' ranking is compared
     "regularizer": "string",
     "estimator": "string",
-    "across": "string",  # `estimators` of one model, or `seeds`: one estimator, two models
+    "across": "string",  # `estimators` of one model; `seeds`: one estimator, two models; `noise`: both the same
     "other_model": "string",
     "other": "string",  # the other estimator
     "measure": "string",  # `spearman` over all pixels, or `iou` of the top pixels
@@ -34,16 +34,23 @@ COLUMNS = {
     "other_tied_share": "float64",
     **FACTS,
     **{f"other_{name}": kind for name, kind in FACTS.items()},
+    "noise_seed": "int64",
+    "other_noise_seed": "int64",
+    "samples": "int64",  # J of an ensemble in `noise`; else 0
+    "samples_needed": "float64",  # at which two rankings of `noise` would have the rank correlation 0.9
     "folder": "string",  # of the artifact
 }
 PAIRS = Rows({  # what `pairs.parquet` may hold
     **dict.fromkeys(["source", "model", "regularizer", "estimator", "other_model", "other",
                      "other_regularizer"], TEXT),
     **ROWS, **{f"other_{name}": values for name, values in ROWS.items()},
-    "across": Values("text", words=("estimators", "seeds")),
+    "across": Values("text", words=("estimators", "noise", "seeds")),
     **SIMILARITIES, "tied_share": SHARE, "other_tied_share": SHARE,
+    "noise_seed": COUNT, "other_noise_seed": COUNT, "samples": COUNT,
+    "samples_needed": Values("number", high=float("inf"), missing=True),
 }, possible=are_similarities)
-_KEYS = ["source", "regularizer", "across", "model", "other_model", "estimator", "other", "measure", "threshold"]
+_KEYS = ["source", "regularizer", "across", "model", "other_model", "estimator", "other", "noise_seed",
+         "other_noise_seed", "measure", "threshold"]
 
 
 def read_ranking_agreement(store: Store) -> pd.DataFrame:

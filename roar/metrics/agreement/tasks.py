@@ -8,7 +8,7 @@ from typing import Any
 from roar.datasets import Source
 from roar.errors import ExperimentError
 from roar.jobs.stage import Task
-from roar.metrics.agreement.worker import Agree, Member
+from roar.metrics.agreement.worker import NOISE, Agree, Member
 from roar.metrics.similarity import inner_thresholds
 from roar.pipeline import plan
 from roar.pipeline.plan import Model, Ranking
@@ -26,22 +26,29 @@ def agreement(session: Session) -> list[str]:
     Raises:
         ExperimentError: there are no two rankings to compare.
     """
-    tasks = list(_tasks(session, rank(session, ("test",))))
+    tasks = list(_tasks(session, rank(session, ("test",), noise_seeds=session.experiment.estimators.seeds)))
     if not tasks:
         raise ExperimentError(f"Agreement compares two rankings of the same images, and there is one, by "
                               f"{' and '.join(map(str, session.estimators))}; ask for two estimators or more "
-                              "(--estimator), or for several seeds of the network (--model-seeds).")
+                              "(--estimator), for several seeds of the network (--model-seeds), or of the "
+                              "noise (--estimator-seeds).")
     keep_plan(session, "agreement", [task.key for task in tasks])
     return make(session, "agreement", "comparisons", tasks, "roar.metrics.agreement.worker:open_worker",
                 lambda missing: {"test/indices": lambda: session.source.test.indices})
 
 
 def _tasks(session: Session, rankings: Sequence[Ranking]) -> Iterator[Task]:
-    """One for each model with two rankings, one for each group of models that differ in their seed alone."""
+    """One for each model with two rankings, one for its rankings under other noise, and one for each group of models
+    that differ in their seed alone."""
+    every, rankings = rankings, [ranking for ranking in rankings if not ranking.noise_seed]
     for model in session.models:
         own = _of(model, rankings)
         if len(own) > 1:
             yield _task(session, "estimators", [model], [[(model, ranking) for ranking in own]])
+        repeats = _of(model, every)
+        groups = [[(model, again) for again in repeats if again.first_key == first.key] for first in own]
+        if groups := [group for group in groups if len(group) > 1]:
+            yield _task(session, NOISE, [model], groups)
     for models in seed_groups(session.models):
         explained = [(model, ranking) for model in models for ranking in _of(model, rankings) if ranking.explains]
         names = sorted({ranking.estimator for _, ranking in explained})
@@ -53,7 +60,7 @@ def _tasks(session: Session, rankings: Sequence[Ranking]) -> Iterator[Task]:
 def _of(model: Model, rankings: Sequence[Ranking]) -> list[Ranking]:
     """A model's rankings and the controls' in the order of their names, so that who asked first does not matter."""
     own = [r for r in rankings if r.model is None or r.model.folder == model.folder]
-    return sorted(own, key=lambda ranking: ranking.estimator)
+    return sorted(own, key=lambda ranking: (ranking.estimator, ranking.noise_seed))
 
 
 def _task(session: Session, across: str, models: Sequence[Model],
@@ -70,7 +77,8 @@ def _member(session: Session, model: Model, ranking: Ranking) -> Member:
     folder = f"{ranking.folder}/test"
     manifest = session.store.manifest(folder)
     tied = float(manifest["facts"]["tied_share"]) if manifest else 0.0
-    return Member(model.facts, ranking.facts, tied, rank_folder(session.store, folder))
+    return Member(model.facts, ranking.facts, tied, rank_folder(session.store, folder), ranking.noise_seed,
+                  ranking.identity.get("samples", 0))
 
 
 def seed_groups(found: Sequence[Model]) -> list[list[Model]]:
@@ -88,7 +96,7 @@ def _place(source: Source, across: str, compared: Sequence[Model], rankings: Seq
     """Where the agreement of rankings lies, and what determines it.
 
     Args:
-        across: ``estimators`` of one model, or ``seeds`` of several.
+        across: ``estimators`` of one model, ``noise`` of each of them, or ``seeds`` of several models.
     """
     identity = {"artefact": "agreement", "source": source.fingerprint, "across": across,
                 "models": [key_of(model.identity) for model in compared],

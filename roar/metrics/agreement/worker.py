@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from roar.analysis.noise import samples_for
 from roar.jobs.stage import Desk, Product, Shared
 from roar.metrics.similarity import Similarity, averages, every_two, image_table, images_at_a_time, joined
 from roar.store.artifacts import artifact_files
@@ -17,6 +18,8 @@ from roar.store.shards import RankFolder, RankReader
 
 PAIRS = "pairs.parquet"
 IMAGES = "images.parquet"
+NOISE = "noise"  # the comparison of one estimator's rankings under several noise seeds
+SEEDS = ("noise_seed", "other_noise_seed")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Member:
     estimator: Mapping[str, str]  # and which estimator's
     tied_share: float
     where: RankFolder
+    noise_seed: int = 0
+    samples: int = 0  # J of an ensemble
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,11 @@ class Agreer:
             found, pixels = self._compared(group, work.thresholds, desk, (done, len(work.groups)))
             for a, b in combinations(range(len(group)), 2):
                 own = Similarity(found.spearman[:, a, b], found.iou[:, a, b])
-                pairs.append(_named(group[a], group[b]) | {"averages": averages(own, work.thresholds, pixels)})
+                pairs.append({**_named(group[a], group[b]), **_noise(group[a], group[b], own, work.row["across"]),
+                              "averages": averages(own, work.thresholds, pixels)})
                 values.append(own)
-        words = {name: [pair[name] for pair in pairs] for name in ("model", "estimator", "other_model", "other")}
+        names = ["model", "estimator", "other_model", "other", *(SEEDS if work.row["across"] == NOISE else ())]
+        words = {name: [str(pair[name]) for pair in pairs] for name in names}
         files = {PAIRS: _pairs(work.row, pairs), IMAGES: parquet_bytes(image_table(words, self.indices, values))}
         members = [{**member.model, **member.estimator, "tied_share": member.tied_share}
                    for group in work.groups for member in group]
@@ -95,6 +102,13 @@ def _named(first: Member, second: Member) -> dict[str, Any]:
     other = {**second.model, **second.estimator, "tied_share": second.tied_share}
     return {**first.model, **first.estimator, "tied_share": first.tied_share,
             **{"other" if name == "estimator" else f"other_{name}": value for name, value in other.items()}}
+
+
+def _noise(first: Member, second: Member, found: Similarity, across: str) -> dict[str, Any]:
+    """The columns that tell the rankings of one estimator apart, and the number of samples that would mend it."""
+    samples = first.samples if across == NOISE else 0
+    return {"noise_seed": first.noise_seed, "other_noise_seed": second.noise_seed, "samples": samples,
+            "samples_needed": samples_for(found.spearman, samples) if samples else float("nan")}
 
 
 def _pairs(row: dict[str, Any], pairs: Sequence[dict[str, Any]]) -> bytes:

@@ -51,9 +51,12 @@ def overview(session: Session) -> Overview:
     experiment, models = session.experiment, len(session.models)
     estimators = jobs_plan.retrained(experiment, session.estimators)
     shared = [estimator for estimator in estimators if not plan.belongs_to_model(estimator)]
-    rankings = models * (len(estimators) - len(shared)) + len(shared)
+    again = experiment.estimators.seeds - 1
+    rankings = models * (len(estimators) - len(shared)) + len(shared) + sum(
+        again * (models if plan.belongs_to_model(one) else 1) for one in session.estimators if one.stochastic)
     shards = rankings * sum(len(shards_of(session, split)) for split in SPLITS)
     kinds = sum(len(jobs_plan.kinds_of_cells(experiment, estimator)) for estimator in estimators)
+    kinds += again * sum(estimator.stochastic for estimator in session.estimators) * len(experiment.degrade.fixed_modes)
     seeds = models * experiment.retrain.seeds
     jobs = seeds * (1 + _steps(session) * kinds)
     return Overview(models, rankings, shards, jobs, seeds * len(_ranked_again(session)))

@@ -54,10 +54,12 @@ def jobs(session: Session, model: Model, rankings: Sequence[Ranking], facts: Map
                  "protocol": protocol, "chance": source.largest_class}
 
     def job(ranked: Ranking | None, mode: str, fill: Fill | None, threshold: float, seed: int) -> Job:
-        cell = {"ranking": ranked.key, "mode": mode, **fill.identity, "threshold": threshold} if ranked and fill else {}
-        identity = {**common, **cell, "seed": seed}
+        cell = {"ranking": ranked.first_key, "mode": mode, **fill.identity, "threshold": threshold} \
+            if ranked and fill else {}
+        again = {"noise_seed": ranked.noise_seed} if ranked and ranked.noise_seed else {}
+        identity = {**common, **cell, "seed": seed, **again}
         row = {**described, **(ranked.facts if ranked else _UNTOUCHED), "mode": mode,
-               "fill": fill.name if fill else "none", "threshold": threshold, "seed": seed}
+               "fill": fill.name if fill else "none", "threshold": threshold, "seed": seed, **again}
         return Job(key_of(identity), network, recipe, ranked.folder if ranked else None, row, identity, start, fill)
 
     def link(ranked: Ranking, fill: Fill, threshold: float, seed: int) -> Job:
@@ -74,6 +76,8 @@ def jobs(session: Session, model: Model, rankings: Sequence[Ranking], facts: Map
     found = [job(None, "roar", None, 0.0, seed) for seed in seeds]
     for ranked in rankings:
         for fill, mode in kinds_of_cells(experiment, ranked.by):
+            if ranked.noise_seed and fill != experiment.degrade.fill:
+                continue  # the mask alone is a control of the first ranking
             for threshold in replacing:
                 found += [link(ranked, fill_of[fill], threshold, seed) if mode == RECURSIVE else
                           job(ranked, mode, fill_of[fill], threshold, seed) for seed in seeds]

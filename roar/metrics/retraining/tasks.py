@@ -36,7 +36,8 @@ def retrain(session: Session) -> list[Job]:
     _check_chains(session)
     check_retrainers(session)
     _check_heads(session)
-    rankings = rank(session, estimators=plan.retrained(session.experiment, session.estimators))
+    rankings = rank(session, estimators=plan.retrained(session.experiment, session.estimators),
+                    noise_seeds=session.experiment.estimators.seeds)
     jobs = _jobs(session, rankings)
     keep_plan(session, "retrain", artifacts_of(session, rankings), {job.key: job.row for job in jobs})
     done, _ = finished_jobs(session.store.files)

@@ -10,6 +10,8 @@ from roar.settings import Flag, Settings
 
 Randomization = Literal["cascading", "independent", "labels"]  # layers from the output on, or one; shuffled labels
 
+FITTED_ON = 256  # the first test images, on which the batch norms of a randomized network are fitted
+
 
 class SanitySettings(Settings):
     """``[sanity]``: how the explained networks are randomized (Adebayo et al. 2018)."""

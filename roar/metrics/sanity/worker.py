@@ -7,12 +7,13 @@ or trained on shuffled labels (section 3.2). An estimator whose ranking stays th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from roar.datasets import Normalization
 from roar.errors import DamagedArtifactError
@@ -23,8 +24,9 @@ from roar.jobs.network import Network
 from roar.jobs.stage import Desk, Product, Shared
 from roar.jobs.streaming import part
 from roar.jobs.train_model import build, load_network
+from roar.metrics.sanity.settings import FITTED_ON
 from roar.metrics.similarity import Similarity, averages, image_table, joined, one_by_one
-from roar.models.layers import Layer, redraw
+from roar.models.layers import Layer, fit_batch_norms, redraw
 from roar.seeds.streams import derive
 from roar.store.artifacts import artifact_files
 from roar.store.parquet import parquet_bytes
@@ -32,6 +34,7 @@ from roar.store.shards import RankFolder, ShardRows, read_rows, shard_name
 
 AVERAGES = "averages.parquet"
 IMAGES = "images.parquet"
+TOGETHER = 64  # images of a batch that batch norms are fitted on, at most
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Check:
         facts: the columns that say whose each of these rankings is.
         weights: the shared name of the real network's weights, or of those trained on shuffled labels.
         redrawn: the layers that are drawn anew; none where labels were shuffled.
+        fitted: the batch norms whose running statistics are computed again for what is drawn anew.
         train_accuracy: of the network on the shuffled training labels, in [0, 1].
     """
 
@@ -56,6 +60,7 @@ class Check:
     facts: Mapping[str, Mapping[str, str]]
     weights: str
     redrawn: tuple[Layer, ...]
+    fitted: tuple[str, ...]
     network: Network
     normalization: Normalization
     settings: EstimatorSettings
@@ -99,10 +104,24 @@ class Checker:
         return self._product(work, {name: joined(parts) for name, parts in found.items()}, tied, pixels)
 
     def _randomized(self, work: Check) -> nn.Module:
-        """Each layer drawn anew has a seed of its own, so it is the same in every network that has it drawn anew."""
+        """Each layer drawn anew has a seed of its own, so it is the same in every network that has it drawn anew.
+
+        The running statistics of a fresh batch norm (mean 0, variance 1) are those of no images: with them activations
+        may die out or explode from layer to layer, as the initializer has it, and the check would judge that.
+        """
         network = load_network(self.shared, work.network, work.weights, "cpu")
         redraw(network, work.redrawn, lambda layer: fresh_state(work.network, work.root_seed, layer))
-        return network.to(self.device).eval()
+        network = network.to(self.device).eval()
+        fit_batch_norms(network, work.fitted, self._normalized(work.normalization))
+        return network
+
+    def _normalized(self, normalization: Normalization) -> Iterator[Tensor]:
+        """The first :data:`FITTED_ON` test images in batches of about equal size."""
+        count = min(FITTED_ON, len(self.images.indices))
+        batches = -(-count // TOGETHER)
+        edges = [count * number // batches for number in range(batches + 1)]
+        for first, last in pairwise(edges):
+            yield normalization.apply(part(self.images.images, first, last).to(self.device))
 
     def _ranked(self, work: Check, network: nn.Module, targets: np.ndarray, start: int, stop: int,
                 desk: Desk) -> Mapping[str, Any]:
