@@ -142,7 +142,7 @@ SANITY, PAIRS = "metrics/sanity/averages.parquet", "metrics/agreement/pairs.parq
     (SANITY, first_row("ci_high", -1.0)),
     (SANITY, first_row("step", 1000)),
     ("metrics/pointing-game/points.parquet", first_row("count", 21)),
-], ids=str)
+])
 def test_rows_that_contradict_each_other_are_not_believed(where: str, change: Callable[[pa.Table], pa.Table],
                                                           store: Store) -> None:
     refused(store, sealed_anew(store, where, change))
