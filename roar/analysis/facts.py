@@ -34,7 +34,7 @@ class Facts:
 
     Attributes:
         name: to show, unique in a panel.
-        family: what shares its passes; ``control``, ``truth`` and ``surrogate`` are families too.
+        family: what shares its passes; ``control``, ``truth`` and ``matched-spectrum`` are families too.
         base: the name of the method that it is, or that it is an ensemble around.
         ensemble: one of :data:`ENSEMBLES`.
         control_of: the name of the estimator whose smoothness it has; empty for others.

@@ -44,7 +44,7 @@ COLUMNS: dict[str, str] = {
     "regularizer": "its regularizer",
     "retrainer": "the architecture that is trained on degraded images",
     "estimator": "what ranked the pixels; `reference` is the cell at threshold 0 that all share",
-    "family": "of the estimator: what shares its passes; `control`, `truth` and `surrogate` are families too",
+    "family": "of the estimator: what shares its passes; `control`, `truth` and `matched-spectrum` are families too",
     "base": "the method that the estimator is, or that it is an ensemble around",
     "ensemble": "which ensemble it is: `base`, `magnitude`, `smoothgrad`, `smoothgrad-magnitude`, "
                 "`smoothgrad-squared` or `vargrad`",

@@ -11,16 +11,33 @@ from __future__ import annotations
 from roar.estimators.batch import NO_TARGET, Batch, Explained, Passes, RankedImages
 from roar.estimators.kinds import (
     CONTROL,
-    SURROGATE,
+    MATCHED_SPECTRUM,
     TRUTH,
     Control,
     Estimator,
     Explainer,
+    MatchedSpectrum,
     Oracle,
-    Surrogate,
 )
 from roar.estimators.ranking import rank_images
 from roar.estimators.registry import ESTIMATORS, distinct, estimator
 
-__all__ = ["CONTROL", "ESTIMATORS", "NO_TARGET", "SURROGATE", "TRUTH", "Batch", "Control", "Estimator", "Explained",
-           "Explainer", "Oracle", "Passes", "RankedImages", "Surrogate", "distinct", "estimator", "rank_images"]
+__all__ = [
+    "CONTROL",
+    "ESTIMATORS",
+    "MATCHED_SPECTRUM",
+    "NO_TARGET",
+    "TRUTH",
+    "Batch",
+    "Control",
+    "Estimator",
+    "Explained",
+    "Explainer",
+    "MatchedSpectrum",
+    "Oracle",
+    "Passes",
+    "RankedImages",
+    "distinct",
+    "estimator",
+    "rank_images",
+]

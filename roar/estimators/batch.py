@@ -34,8 +34,9 @@ class Batch:
         indices: position of each image in its split, ``[N]``.
         split, root_seed: of all that is drawn for these images.
         truth: which pixels are informative, bool ``[N, H, W]``; the oracles need it.
-        inputs: by the name of an estimator that is made from other than images: of a surrogate the spectrum of its
-            estimator's rankings, float64 ``[1 or C, H, W]``; of precomputed attributions those of these images.
+        inputs: by the name of an estimator that needs other inputs than images: of a matched-spectrum control
+            the spectrum of its estimator's rankings, float64 ``[1 or C, H, W]``; of precomputed attributions
+            those of these images.
         lots: seed of the lots that break ties among the scores of a network; ``None``: derived from ``root_seed``.
     """
 

@@ -3,7 +3,7 @@
     Explainer    a base method of a network, or an ensemble around one
     Control      knows nothing of the network
     Oracle       is told which pixels are informative
-    Surrogate    noise with the spectrum of an explainer's rankings
+    MatchedSpectrum    noise with the spectrum of an explainer's rankings
     Precomputed  (in ``methods/precomputed.py``) attributions that were made elsewhere
 """
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 CONTROL = "control"  # the family of the controls
 TRUTH = "truth"  # the family of the oracles
-SURROGATE = "surrogate"  # the family of random rankings as smooth as an estimator's
+MATCHED_SPECTRUM = "matched-spectrum"  # the family of random rankings as smooth as an estimator's
 OWN = Paper("", "user-defined", 0, "")  # where code that is not roar's names no paper
 
 
@@ -49,7 +49,7 @@ class Estimator:
 
     Attributes:
         family: estimators of one family share their base attributions; ``"control"`` for the controls, ``"truth"``
-            for the oracles, ``"surrogate"`` for the surrogates.
+            for the oracles, ``"matched-spectrum"`` for the matched-spectrum controls.
         aliases: short names that people type.
         revision: of its definition, from 1 on; rankings of an earlier one are not used again.
         spelling: how it is asked for again from any directory; empty: by its name.
@@ -231,7 +231,7 @@ class Oracle(Estimator):
 
 
 @dataclass(frozen=True, eq=False)
-class Surrogate(Estimator):
+class MatchedSpectrum(Estimator):
     """A random ranking with the spatial spectrum of another estimator's."""
 
     of: Explainer = field(kw_only=True)
@@ -368,16 +368,16 @@ def no_truth(name: str, source: str = "these images") -> str:
             "planted or hooker-toy.")
 
 
-def checked_spectrum(spectra: Mapping[str, np.ndarray], surrogate: Surrogate, planes: int,
+def checked_spectrum(spectra: Mapping[str, np.ndarray], control: MatchedSpectrum, planes: int,
                      shape: Sequence[int]) -> np.ndarray:
-    """The spectrum of a surrogate for images ``[N, C, H, W]``.
+    """The spectrum of a matched-spectrum control for images ``[N, C, H, W]``.
 
     Raises:
         EstimatorError: it is not given or is not of the images' size.
     """
-    spectrum = spectra.get(surrogate.name)
+    spectrum = spectra.get(control.name)
     if spectrum is None or spectrum.shape != (planes, *shape[2:]):
         given = "none" if spectrum is None else str(list(spectrum.shape))
-        raise EstimatorError(f"'{surrogate.name}' needs the spectrum of '{surrogate.of}', {[planes, *shape[2:]]}, and "
-                             f"{given} was given; rank '{surrogate.of}' first and give its mean_periodogram.")
+        raise EstimatorError(f"'{control.name}' needs the spectrum of '{control.of}', {[planes, *shape[2:]]}, and "
+                             f"{given} was given; rank '{control.of}' first and give its mean_periodogram.")
     return spectrum

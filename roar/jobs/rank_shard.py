@@ -26,8 +26,8 @@ class RankShard:
     """The work: images ``start`` to ``stop`` of a split, estimators that share their passes, one model.
 
     ``folders`` maps the name of each estimator to the folder of its shards, ``identities`` to what determines its
-    ranks, ``inputs`` to the shared name of what it is made from besides images: of a surrogate its spectrum, of
-    attributions made elsewhere what reads them.
+    ranks, ``inputs`` to the shared name of what it is made from besides images: of a matched-spectrum control
+    its spectrum, of attributions made elsewhere what reads them.
     """
 
     estimators: tuple[Estimator, ...]

@@ -16,7 +16,7 @@ from typing import Any
 
 from roar.datasets import Source
 from roar.errors import ModelError, UnknownNameError
-from roar.estimators import Estimator, Surrogate
+from roar.estimators import Estimator, MatchedSpectrum
 from roar.experiment import Experiment, ModelSettings, RetrainSettings, TrainSettings
 from roar.jobs.network import Network
 from roar.recipes import Recipe
@@ -68,7 +68,7 @@ class Model:
 class Ranking:
     """An estimator's ranking of one model's images; ``model`` is ``None`` where all models share it.
 
-    ``of``: for a surrogate, the ranking whose spectrum it has. ``noise_seed``: of what the estimator draws.
+    ``of``: for a matched-spectrum control, the ranking whose spectrum it has. ``noise_seed``: of the estimator.
     """
 
     by: Estimator
@@ -94,7 +94,7 @@ class Ranking:
 
     @property
     def explains(self) -> bool:
-        """Whether it explains its model, and so tells of the network; a surrogate tells of another ranking."""
+        """Whether it explains its model; a matched-spectrum control does not, it imitates another ranking."""
         return self.by.explains
 
     @property
@@ -158,14 +158,14 @@ def ranking(experiment: Experiment, source: Source, estimator: Estimator, model:
             noise_seed: int = 0) -> Ranking:
     """One estimator's ranking of one model, whose weights have this hash.
 
-    The spectrum of a surrogate is that of its estimator under noise seed 0.
+    The spectrum of a matched-spectrum control is that of its estimator under noise seed 0.
     """
     identity: dict[str, Any] = {
         "artefact": "ranking", "source": source.fingerprint, "root_seed": experiment.seed,
         "shard_size": experiment.estimators.shard_size, **estimator.identity(experiment.estimators),
     }
     explained, of = model if belongs_to_model(estimator) else None, None
-    if isinstance(estimator, Surrogate):
+    if isinstance(estimator, MatchedSpectrum):
         of = ranking(experiment, source, estimator.of, model, weights)
         identity |= {"of": of.key}
     elif explained is not None:

@@ -37,8 +37,8 @@ def rank(session: Session, splits: Sequence[str] = SPLITS,
 
     Of a source with a test split alone, that is ranked.
 
-    A surrogate is ranked after the estimator whose spectrum it has, which is ranked on both splits though it was not
-    asked for: the spectrum is always that of the training split, and does not depend on what was asked for before.
+    A matched-spectrum control is ranked after the estimator whose spectrum it has, which is then ranked on both
+    splits: the spectrum is always that of the training split, whatever was ranked before.
 
     Args:
         estimators: default: those of the session.
@@ -188,7 +188,7 @@ def _shard_tasks(session: Session, missing: Sequence[Ranking], splits: Sequence[
     found.update(kept)
     experiment, tasks = session.experiment, []
     for members in _families(missing):
-        model = members[0].model if members[0].explains else None  # a surrogate looks at no network
+        model = members[0].model if members[0].explains else None  # a matched-spectrum control looks at no network
         for split in splits:
             for number, start, stop in shards_of(session, split):
                 wanted = [r for r in members if f"{r.folder}/{split}/{shard_name(number)}" not in kept]
@@ -234,7 +234,7 @@ def spectrum(session: Session, ranking: Ranking) -> np.ndarray:
 
 
 def _inputs(session: Session, rankings: Sequence[Ranking], splits: Sequence[str]) -> dict[str, Callable[[], Any]]:
-    """The loaders of the spectra that surrogates need, and of attributions made elsewhere."""
+    """The loaders of the spectra that matched-spectrum controls need, and of attributions made elsewhere."""
     found: dict[str, Callable[[], Any]] = {}
     for ranking in rankings:
         for split in splits:

@@ -61,7 +61,7 @@ def strips(session: Session, positions: Sequence[int] | None = None) -> dict[int
     where = np.array(chosen)
     thresholds = tuple(t for t in session.experiment.degrade.thresholds if t > 0)
     manifests = train(session)
-    rank(session, estimators=_surrogates(session))
+    rank(session, estimators=_matched_spectra(session))
     columns = [_columns(session, model, manifest["facts"]["weights"], where, thresholds)
                for model, manifest in zip(session.models, manifests, strict=True)]
     pictures = test.decode(where).transpose(0, 2, 3, 1)
@@ -100,7 +100,7 @@ def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
     network, normalization = network_of(session.store, model)
     shown = [estimator for estimator in session.estimators if plan.ranks_model(estimator, model)]
     inputs = {**_maps(shown, source, where), **{
-        estimator.name: spectrum(session, ranking.of) for estimator in _surrogates(session)
+        estimator.name: spectrum(session, ranking.of) for estimator in _matched_spectra(session)
         if (ranking := plan.ranking(experiment, source, estimator, model, weights)).of is not None}}
     found = maps(shown, Batch(images, labels, indices, "test", experiment.seed, _truth(source, where), inputs),
                  Explained(network, normalization, channel_mean=mean), experiment.estimators)
@@ -113,11 +113,11 @@ def _columns(session: Session, model: Model, weights: str, where: np.ndarray,
                    {name: steps[i] for name, steps in left.items()}) for i in range(len(where))]
 
 
-def _surrogates(session: Session) -> list[Estimator]:
+def _matched_spectra(session: Session) -> list[Estimator]:
     """What is ranked from another estimator's ranks and so cannot be ranked on a few images alone."""
-    from roar.estimators import Surrogate
+    from roar.estimators import MatchedSpectrum
 
-    return [estimator for estimator in session.estimators if isinstance(estimator, Surrogate)]
+    return [estimator for estimator in session.estimators if isinstance(estimator, MatchedSpectrum)]
 
 
 def _truth(source: Source, where: np.ndarray) -> np.ndarray | None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FACTS = {
-    "family": "string",  # of the estimator; control, truth and surrogate are families too
+    "family": "string",  # of the estimator; control, truth and matched-spectrum are families too
     "base": "string",  # the method that it is, or that it is an ensemble around
     "ensemble": "string",
     "control_of": "string",  # the estimator that it is a control of, by its name in the frame; empty for the others

@@ -60,7 +60,7 @@ COLUMNS = {
     "job": "string",  # the key of the job
     "protocol": "string",  # the key of what all cells share: images, network, recipe, root seed
     "ranking": "string",  # the key of the ranking; empty for the reference
-    "family": "string",  # of the estimator; control, truth and surrogate are families too
+    "family": "string",  # of the estimator; control, truth and matched-spectrum are families too
     "base": "string",  # the method that it is, or that it is an ensemble around
     "ensemble": "string",
     "control_of": "string",  # the estimator that it is a control of, by its name in this frame; empty for the others

@@ -104,7 +104,8 @@ def test_a_blurred_ranking_belongs_to_the_estimator_that_its_column_names() -> N
     for key, gap in (("3f2a19", 0.05), ("aa11bb", 0.15)):
         own = RESULTS[(RESULTS["estimator"] == "vargrad") & (RESULTS["fill"] == "mean")]
         control = own.assign(accuracy=own["accuracy"] + gap, estimator=f"random-blurred(vargrad) (0000{key[:2]})",
-                             family="surrogate", base="random-blurred", ensemble="base", control_of=f"vargrad ({key})")
+                             family="matched-spectrum", base="random-blurred", ensemble="base",
+                             control_of=f"vargrad ({key})")
         settings += [own.assign(estimator=f"vargrad ({key})"), control]
     table = beyond_controls(pd.concat([others[others["control_of"] != "vargrad"], *settings]))
     gaps = table[table["threshold"] == 50].set_index("estimator")["beyond_blurred"]

@@ -131,7 +131,7 @@ def test_panels_part_what_cannot_be_compared() -> None:
     ("random", "control", "controls", "random", "base", "Random"),
     ("sobel", "control", "controls", "sobel", "base", "Sobel"),
     ("random-bernoulli", "control", "controls", "random-bernoulli", "base", None),
-    ("random-blurred(vargrad)", "surrogate", "others", "random-blurred", "base", None),
+    ("random-blurred(vargrad)", "matched-spectrum", "others", "random-blurred", "base", None),
     ("oracle", "truth", "truth", "oracle", "base", None),
     ("oracle-noisy(0.2)", "truth", "truth", "oracle-noisy", "base", None),
 ])
@@ -140,7 +140,7 @@ def test_an_estimator_says_what_it_is(name: str, family: str, group: str, base: 
     found = facts(name)
     assert (found.family, found.group, found.base, found.ensemble) == (family, group, base, ensemble)
     assert found.paper_name == published
-    assert found.control_of == ("vargrad" if family == "surrogate" else "")
+    assert found.control_of == ("vargrad" if family == "matched-spectrum" else "")
 
 
 def test_a_name_says_nothing() -> None:

@@ -17,8 +17,8 @@ from scipy.stats import spearmanr
 
 from roar import pipeline
 from roar.errors import EstimatorError, UnknownNameError, UsageError
-from roar.estimators import ESTIMATORS, SURROGATE, Surrogate
-from roar.estimators.methods.matched_spectrum import mean_periodogram, surrogate_ranks
+from roar.estimators import ESTIMATORS, MATCHED_SPECTRUM, MatchedSpectrum
+from roar.estimators.methods.matched_spectrum import matched_spectrum_ranks, mean_periodogram
 from roar.experiment import EstimatorSettings, load_experiment
 from roar.metrics.deletion.tasks import delete
 from roar.metrics.retraining.forecast import forecast, overview
@@ -61,11 +61,11 @@ def test_the_spectrum_is_the_mean_periodogram(planes: int) -> None:
 
 
 @pytest.mark.parametrize("planes", [1, 3])
-def test_surrogates_are_filtered_noise_as_defined(planes: int) -> None:
+def test_matched_spectra_are_filtered_noise_as_defined(planes: int) -> None:
     spectrum = mean_periodogram([smooth_ranks(6, 8, 1.0)], 1, 8, 8).repeat(planes, axis=0)
     spectrum *= np.arange(1, planes + 1)[:, None, None]
     indices = np.array([3, 40, 7])
-    ranks, tied = surrogate_ranks(spectrum, indices, 5, "train")
+    ranks, tied = matched_spectrum_ranks(spectrum, indices, 5, "train")
     for row, index in zip(ranks, indices, strict=True):
         noise = random_normal(5, "random-blurred", "train", torch.tensor([index]), planes * 64).numpy()
         noise = noise.reshape(planes, 8, 8)
@@ -88,25 +88,25 @@ def correlations(ranks: np.ndarray, size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("width", "tolerance"), [(0.1, 0.01), (0.4, 0.03), (0.8, 0.03), (1.5, 0.07)])
-def test_a_surrogate_is_as_smooth_as_its_estimator(width: float, tolerance: float) -> None:
+def test_a_matched_spectrum_is_as_smooth_as_its_estimator(width: float, tolerance: float) -> None:
     ranks = smooth_ranks(300, 16, width)
-    found, _ = surrogate_ranks(mean_periodogram([ranks], 1, 16, 16), np.arange(300), 0, "train")
+    found, _ = matched_spectrum_ranks(mean_periodogram([ranks], 1, 16, 16), np.arange(300), 0, "train")
     np.testing.assert_allclose(correlations(found, 16), correlations(ranks, 16), atol=tolerance)
     if width == 1.5:
         assert correlations(ranks, 16)[0] > 0.8 > 0.1 > abs(correlations(smooth_ranks(300, 16, 0.1), 16)[0])
 
 
-def test_a_surrogate_knows_nothing_of_an_image_and_nothing_of_its_neighbors() -> None:
+def test_a_matched_spectrum_knows_nothing_of_an_image_and_nothing_of_its_neighbors() -> None:
     ranks = smooth_ranks(40, 12, 1.0)
     spectrum = mean_periodogram([ranks], 1, 12, 12)
-    found, _ = surrogate_ranks(spectrum, np.arange(40), 0, "train")
+    found, _ = matched_spectrum_ranks(spectrum, np.arange(40), 0, "train")
     across = [spearmanr(one, other).statistic for one, other in zip(found, ranks, strict=True)]
     assert abs(np.mean(across)) < 0.15
     assert len({row.tobytes() for row in found}) == 40
     for part in (slice(0, 1), slice(5, 23)):
-        assert surrogate_ranks(spectrum, np.arange(40)[part], 0, "train")[0].tobytes() == found[part].tobytes()
-    for other in (surrogate_ranks(spectrum, np.arange(40), 1, "train"),
-                  surrogate_ranks(spectrum, np.arange(40), 0, "test")):
+        assert matched_spectrum_ranks(spectrum, np.arange(40)[part], 0, "train")[0].tobytes() == found[part].tobytes()
+    for other in (matched_spectrum_ranks(spectrum, np.arange(40), 1, "train"),
+                  matched_spectrum_ranks(spectrum, np.arange(40), 0, "test")):
         assert (other[0] != found).mean() > 0.9
 
 
@@ -114,14 +114,14 @@ def test_a_surrogate_knows_nothing_of_an_image_and_nothing_of_its_neighbors() ->
     ("random-blurred(vargrad)", "random-blurred(vargrad)"), ("Random_Blurred( VAR )", "random-blurred(vargrad)"),
     ("random-blurred(sg-sq-gb)", "random-blurred(smoothgrad-squared-gb)"),
     ("random-blurred(IG)", "random-blurred(integrated-gradients)")])
-def test_a_surrogate_is_spelled_with_any_alias(given: str, canonical: str) -> None:
+def test_a_matched_spectrum_is_spelled_with_any_alias(given: str, canonical: str) -> None:
     found = ESTIMATORS.find(given)
-    assert names_of([given]) == (canonical,) and isinstance(found, Surrogate) and found.family == SURROGATE
+    assert names_of([given]) == (canonical,) and isinstance(found, MatchedSpectrum) and found.family == MATCHED_SPECTRUM
     assert f"random-blurred({found.of})" == canonical and not found.sees_image
     assert identity(given, EstimatorSettings()) == {"estimator": canonical, "per_channel": False}
 
 
-def test_what_has_no_surrogate_is_refused() -> None:
+def test_what_has_no_matched_spectrum_is_refused() -> None:
     for given in ("sobel", "oracle", "oracle-noisy(0.2)", "random-blurred(vargrad)"):
         with pytest.raises(UsageError, match="takes an estimator that explains a network"):
             names_of([f"random-blurred({given})"])
@@ -152,7 +152,7 @@ def shards(store: Path) -> dict[str, bytes]:
     return {path.relative_to(store).as_posix(): path.read_bytes() for path in store.rglob("part-*.parquet")}
 
 
-def of_surrogate(store: Path) -> dict[str, bytes]:
+def of_matched_spectrum(store: Path) -> dict[str, bytes]:
     return {path: data for path, data in shards(store).items() if "random-blurred(" in path}
 
 
@@ -163,7 +163,7 @@ def ranked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     return session
 
 
-def test_the_rank_stage_ranks_the_estimator_first_and_then_its_surrogate(ranked: Any) -> None:
+def test_the_rank_stage_ranks_the_estimator_first_and_then_its_matched_spectrum(ranked: Any) -> None:
     (ranking,) = pipeline.rank(ranked)
     assert ranking.of is not None and ranking.identity["of"] == ranking.of.key
     assert ranking.folder.rsplit("/", 1)[0] == ranking.of.folder.rsplit("/", 1)[0]
@@ -173,19 +173,19 @@ def test_the_rank_stage_ranks_the_estimator_first_and_then_its_surrogate(ranked:
     for split in ("train", "test"):
         images = getattr(ranked.source, split)
         np.testing.assert_array_equal(read_ranks(ranked.store, f"{ranking.folder}/{split}"),
-                                      surrogate_ranks(expected, images.indices, 0, split)[0])
+                                      matched_spectrum_ranks(expected, images.indices, 0, split)[0])
 
 
 def test_the_order_of_commands_shards_and_streams_do_not_show(ranked: Any, tmp_path: Path) -> None:
-    expected = of_surrogate(Path(ranked.store.location))
+    expected = of_matched_spectrum(Path(ranked.store.location))
     assert len(expected) == 3 + 2
     later = asked(tmp_path / "later", ["vargrad", "random-blurred(vargrad)", "gradient"])
     delete(later)  # the test split alone
-    assert set(of_surrogate(tmp_path / "later")) == {path for path in expected if "/test/" in path}
+    assert set(of_matched_spectrum(tmp_path / "later")) == {path for path in expected if "/test/" in path}
     pipeline.rank(later)
     streamed = asked(tmp_path / "streamed", ["random-blurred(vargrad)"], compute={"image_budget": 1e-6})
     pipeline.rank(streamed)
-    assert of_surrogate(tmp_path / "later") == of_surrogate(tmp_path / "streamed") == expected
+    assert of_matched_spectrum(tmp_path / "later") == of_matched_spectrum(tmp_path / "streamed") == expected
     larger = asked(tmp_path / "larger", ["random-blurred(vargrad)"], estimators={"shard_size": 50})
     for split in ("train", "test"):
         ranks = [read_ranks(s.store, f"{pipeline.rank(s)[0].folder}/{split}") for s in (ranked, larger)]
@@ -201,7 +201,7 @@ def test_per_channel_every_plane_has_a_spectrum(tmp_path: Path) -> None:
     assert (np.sort(ranks, axis=1) == np.arange(243)).all()
 
 
-def test_controls_retrain_masks_and_surrogates_beside_what_was_asked(tmp_path: Path, roar: Callable[..., Any]) -> None:
+def test_controls_retrain_masks_and_spectra_beside_what_was_asked(tmp_path: Path, roar: Callable[..., Any]) -> None:
     names = ["gradient", "sobel", "random", "random-bernoulli"]
     plain, both = (asked(tmp_path / "store", names, retrain={"controls": controls, "seeds": 2})
                    for controls in ([], ["random-blurred", "mask-only"]))
@@ -219,7 +219,7 @@ def test_controls_retrain_masks_and_surrogates_beside_what_was_asked(tmp_path: P
     sorted((tmp_path / "store" / "results").rglob("*.json*"))[0].unlink()
     said = roar("verify", "--repair", "--executor", "serial", "--store", str(tmp_path / "store"))
     assert said.code == 0, said.err + said.out
-    assert of_surrogate(tmp_path / "store")
+    assert of_matched_spectrum(tmp_path / "store")
     after = Results(both.store).results()
     columns = ["job", "accuracy"]
     assert after[columns].sort_values("job").values.tolist() == results[columns].sort_values("job").values.tolist()
@@ -261,7 +261,7 @@ def test_without_controls_every_key_is_what_it_was(tmp_path: Path) -> None:
     assert Plan("retrain", source.name, source.fingerprint, source.class_names, asked).key == "168e32a1da84"
 
 
-def test_show_draws_a_surrogate(ranked: Any) -> None:
+def test_show_draws_a_matched_spectrum(ranked: Any) -> None:
     from roar.report.heatmaps import strips
 
     strip = strips(ranked, [2])[2]

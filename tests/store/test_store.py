@@ -122,7 +122,7 @@ def test_two_settings_of_one_estimator_and_of_its_control_are_told_apart(store: 
     """``control_of`` is the name of the one setting that the control belongs to; the facts stay as they are."""
     ranked = {"family": "gradient", "base": "gradient", "ensemble": "vargrad", "control_of": "",
               "control_of_ranking": "", "estimator": "vargrad"}
-    control = {"family": "surrogate", "base": "random-blurred", "ensemble": "base", "control_of": "vargrad",
+    control = {"family": "matched-spectrum", "base": "random-blurred", "ensemble": "base", "control_of": "vargrad",
                "estimator": "random-blurred(vargrad)"}
     for key, other in (("3f2a19000000", "111111000000"), ("aa11bb000000", "222222000000")):
         put(store, f"ranked {key}", **ranked, ranking=key)

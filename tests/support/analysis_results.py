@@ -96,7 +96,7 @@ def with_controls(results: pd.DataFrame, blurred: float = 0.05, shape: float = 0
     judged = results[~results["estimator"].isin(["random", "sobel"]) & (results["threshold"] > 0)]
     t = judged["threshold"] / 90
     noise = rng.normal(0, std, (2, len(judged)))
-    smooth = judged.assign(estimator="random-blurred(" + judged["estimator"] + ")", family="surrogate",
+    smooth = judged.assign(estimator="random-blurred(" + judged["estimator"] + ")", family="matched-spectrum",
                            base="random-blurred", ensemble="base", control_of=judged["estimator"],
                            accuracy=(judged["accuracy"] + blurred * t + noise[0]).clip(0, 1))
     masks = judged.assign(fill="mask-only", accuracy=(0.1 + shape * (1 - t) + noise[1]).clip(0, 1))

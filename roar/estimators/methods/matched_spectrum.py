@@ -1,8 +1,8 @@
 """A random ranking as smooth as an estimator's: what its smoothness alone, which knows nothing of an image, is worth.
 
 An estimator's ranks are not independent from pixel to pixel, and a mask of blobs takes away more, or less, than a mask
-of single pixels whatever they cover. Its surrogate is noise with the same power in every spatial frequency, as the
-surrogate data of a time series are.
+of single pixels whatever they cover. Its matched-spectrum control is noise with the same power in every spatial
+frequency, as the surrogate data of a time series are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from roar.errors import UsageError
-from roar.estimators.kinds import SURROGATE, Estimator, Explainer, Surrogate
+from roar.estimators.kinds import MATCHED_SPECTRUM, Estimator, Explainer, MatchedSpectrum
 from roar.estimators.ranks import rank_scores
 from roar.estimators.registry import ESTIMATORS, maker
 from roar.registry import Paper
@@ -23,18 +23,19 @@ THEILER = Paper("Testing for nonlinearity in time series: the method of surrogat
                 "Theiler, Eubank, Longtin, Galdrikian, Farmer", 1992, "https://doi.org/10.1016/0167-2789(92)90102-S")
 
 
-@maker(BLURRED, "E", f"{BLURRED}(vargrad)", SURROGATE, THEILER, "a random ranking as smooth as the estimator E's")
-def random_blurred(text: str) -> Surrogate:
-    """The surrogate of an estimator that explains a network.
+@maker(BLURRED, "E", f"{BLURRED}(vargrad)", MATCHED_SPECTRUM, THEILER,
+       "a random ranking as smooth as the estimator E's")
+def random_blurred(text: str) -> MatchedSpectrum:
+    """The matched-spectrum control of an estimator that explains a network.
 
     Raises:
         UnknownNameError: there is no such estimator.
         UsageError: it explains no network.
     """
-    return surrogate_of(ESTIMATORS.find(text))
+    return matched_spectrum_of(ESTIMATORS.find(text))
 
 
-def surrogate_of(estimator: Estimator) -> Surrogate:
+def matched_spectrum_of(estimator: Estimator) -> MatchedSpectrum:
     """A random ranking as smooth as an estimator's.
 
     Raises:
@@ -43,9 +44,9 @@ def surrogate_of(estimator: Estimator) -> Surrogate:
     if not isinstance(estimator, Explainer):
         raise UsageError(f"'{BLURRED}' takes an estimator that explains a network, which '{estimator.name}' does not; "
                          f"write {BLURRED}(vargrad).")
-    return Surrogate(f"{BLURRED}({estimator.name})", SURROGATE, THEILER,
+    return MatchedSpectrum(f"{BLURRED}({estimator.name})", MATCHED_SPECTRUM, THEILER,
                      f"a random ranking as smooth as that of {estimator.name}", of=estimator,
-                     function=surrogate_ranks, kind=BLURRED, spelling=f"{BLURRED}({estimator.spelling})")
+                     function=matched_spectrum_ranks, kind=BLURRED, spelling=f"{BLURRED}({estimator.spelling})")
 
 
 def mean_periodogram(blocks: Iterable[np.ndarray], planes: int, height: int, width: int) -> np.ndarray:
@@ -69,7 +70,7 @@ def mean_periodogram(blocks: Iterable[np.ndarray], planes: int, height: int, wid
     return total / max(1, count)
 
 
-def surrogate_ranks(spectrum: np.ndarray, indices: np.ndarray, root_seed: int,
+def matched_spectrum_ranks(spectrum: np.ndarray, indices: np.ndarray, root_seed: int,
                     split: str) -> tuple[np.ndarray, float]:
     """Ranks of noise with a given spectrum, ``[N, P]``, and the share of tied pixels.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from roar.datasets import Normalization
 from roar.estimators import Estimator, distinct
-from roar.estimators.methods.matched_spectrum import surrogate_of
+from roar.estimators.methods.matched_spectrum import matched_spectrum_of
 from roar.experiment import MASK_ONLY, RECURSIVE, SCRATCH, Experiment
 from roar.metrics.retraining.job import Job, Start
 from roar.pipeline import plan
@@ -107,10 +107,10 @@ def chains(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
 
 
 def retrained(experiment: Experiment, estimators: Sequence[Estimator]) -> tuple[Estimator, ...]:
-    """The estimators whose rankings are retrained: those asked for, each that explains a network with its surrogate."""
+    """The estimators whose rankings are retrained: those asked for, with the matched-spectrum control of each."""
     if MATCHED_SPECTRUM not in experiment.retrain.controls:
         return tuple(estimators)
-    pairs = [(one, surrogate_of(one)) if one.explains else (one,) for one in estimators]
+    pairs = [(one, matched_spectrum_of(one)) if one.explains else (one,) for one in estimators]
     return distinct(one for pair in pairs for one in pair)
 
 
