@@ -4,8 +4,8 @@ A *method* is a base attribution (one file each). Its ensembles are written down
 ``ensembles.MEMBERS`` around every method is an estimator. A *control* knows nothing of the network. An *oracle* is
 told which pixels are informative. A *matched-spectrum control* is noise with the spectrum of an explainer's
 ranks. All are registered by a decorator when their file is imported, which the registry does when it looks up a name;
-that costs no torch. A name may take a parameter, ``oracle-noisy(0.2)``: then a *maker* is registered, which turns what stands in the brackets
-into an estimator with a canonical name. What is not roar's is adapted by ``foreign.py``.
+that costs no torch. A name may take a parameter, ``oracle-noisy(0.2)``: then a *maker* is registered, which turns what
+stands in the brackets into an estimator with a canonical name. What is not roar's is adapted by ``foreign.py``.
 """
 
 from __future__ import annotations
