@@ -119,7 +119,7 @@ def _fits(column: pa.ChunkedArray, values: Values) -> bool:
         return False
     if types.is_dictionary(kind):
         kind = kind.value_type
-        if not types.is_string(kind):
+        if not (types.is_string(kind) or types.is_large_string(kind)):
             return False
         column = column.cast(kind)
         if column.null_count:
@@ -127,7 +127,7 @@ def _fits(column: pa.ChunkedArray, values: Values) -> bool:
     if values.kind == "truth":
         return bool(types.is_boolean(kind))
     if values.kind == "text":
-        return bool(types.is_string(kind)) and all(
+        return (types.is_string(kind) or types.is_large_string(kind)) and all(
             len(word) <= LONGEST and word in (values.words or (word,)) for word in pc.unique(column).to_pylist())
     if not (types.is_signed_integer(kind) if values.kind == "whole" else types.is_floating(kind)):
         return False

@@ -25,6 +25,9 @@ from roar.registry import Paper
 from roar.store.artifacts import artifact_files, key_of
 from roar.store.frames import read_frames
 from roar.store.parquet import parquet_bytes
+from roar.store.rows import COUNT, TEXT, Rows
+
+ROWS = Rows({"estimator": TEXT, "images": COUNT})
 
 
 def measure(session):
@@ -42,11 +45,11 @@ def measure(session):
 
 
 def read(store):
-    return read_frames(store, "metrics/counter", "t.parquet", ["estimator", "images", "folder"])
+    return read_frames(store, "metrics/counter", "t.parquet", ROWS)
 
 
 METRIC = Metric("counter", "counter", "Counts images.", Paper("None", "Nobody", 2026, ""), measure=measure,
-                tables=(Table("counts", read, "an estimator"),))
+                tables=(Table("counts", read, "an estimator"),), kept={"t.parquet": ROWS})
 NUMBER = 3
 '''
 

@@ -80,7 +80,6 @@ def test_downloads_without_a_home_ask_for_a_folder(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SourceError, match="give a folder with --root"):
         torchvision.cache_folder(None)
     assert not environment._has_token() or "RAY_AUTH_TOKEN" in os.environ
-    assert not environment._keeps_tokens()
 
 
 def test_where_nothing_can_be_written_the_remedy_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
