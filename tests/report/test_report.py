@@ -152,11 +152,12 @@ def test_poor_results_give_a_page_that_says_so(results: pd.DataFrame, said: list
 def test_one_seed_claims_nothing() -> None:
     words = Page(report_page(synthetic_results(seeds=1))).words
     found = words[words.index("With one seed"):words.index("Advantage: accuracy points")]
-    board = words[words.index("pairwise tests leave open."):words.index("Accuracy against threshold")]
+    board = words[words.index("pairwise tests leave open"):words.index("Accuracy against threshold")]
     for claim in ("better", "worse", "ranks first:", "±", "[+", "[−"):
         assert claim not in found + board
     verdicts = 2 * len(SIX) - 3  # random is held against neither control, sobel not against itself
-    assert board.count("no test") == verdicts + len(SIX)  # and each row's note says it
+    assert board.count("not tested") == 3 * verdicts  # in the table, and in the wide and the narrow chart
+    assert board.count("no interval, no test") == len(SIX)  # each row's note
     assert "(1–6)" in board
 
 
@@ -196,8 +197,8 @@ def test_the_page_lays_every_curve_beside_its_controls() -> None:
     assert re.search(r"Accuracy is lower than under the matched-spectrum control \(points, mean over t\): gradient "
                      r"\+2\.\d \[\+2\.\d, \+\d\.\d\]", section)
     assert "better than chance for classes of equal size (20.0 %): gradient 2" in section
-    assert "ranks no estimator at these thresholds: vargrad at 90 %." in section
-    assert "information than the mask's shape: gradient; smoothgrad; smoothgrad-squared." in section
+    assert "these cells cannot rank estimators: vargrad at 90 %." in section
+    assert "higher than on the masks alone at every threshold: gradient; smoothgrad; smoothgrad-squared." in section
     assert section.count("mask alone") == 2 * 4  # the labels of four charts, and what they say when pointed at
     before = page.words[:page.words.index("Accuracy depends on more")]
     assert not re.search("random-blurred|mask-only", before)
@@ -226,7 +227,7 @@ def test_one_seed_claims_nothing_beyond_its_controls() -> None:
 
 def test_a_page_without_controls_says_how_to_run_them() -> None:
     words = Page(report_page(synthetic_results())).words
-    assert "were not run, so how much" in words
+    assert "were not run, so the effect of shape" in words
     assert "run them with --control mask-only,random-blurred" in words
 
 

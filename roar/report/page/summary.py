@@ -66,8 +66,8 @@ def limits(grid: Grid, table: pd.DataFrame, results: pd.DataFrame) -> list[str]:
         said.append(f"No seed finished in {_count(len(empty), 'cell')}: {_cells(empty)}. The areas omit these "
                     "thresholds.")
     if len(short):
-        said.append(f"Fewer than {len(grid.seeds)} seeds finished in {_count(len(short), 'cell')}: {_cells(short)}. The "
-                    "area of an estimator uses the seeds that finished at all of its thresholds.")
+        said.append(f"Fewer than {len(grid.seeds)} seeds finished in {_count(len(short), 'cell')}: {_cells(short)}. "
+                    "The area of an estimator uses the seeds that finished at all of its thresholds.")
     absent = len(grid.estimators) * len(grid.thresholds) - len(cells[cells["threshold"] > 0])
     if absent:
         said.append(f"{_count(absent, 'cell')} (estimator and threshold) {'was' if absent == 1 else 'were'} not run.")
