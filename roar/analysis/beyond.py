@@ -23,8 +23,8 @@ PARTS = {"": "mean", "_ci_low": "ci_low", "_ci_high": "ci_high", "_std": "std", 
 BEYOND_COLUMNS = (*CELL, *(f"{name}{part}" for name in QUANTITIES for part in PARTS), "chance", "note",
                   *ESTIMATOR_FACTS)
 CONTROL_CURVE_COLUMNS = (*CURVE_COLUMNS, "control")
-EXPLAINED = "accuracy is down to what the mask's shape may give: it cannot fall further and ranks no estimator"
-LESS = "the mask's shape alone tells the class better than this: the accuracy is no measure of what is left"
+EXPLAINED = "not significantly different from the accuracy on masks alone: the mask's shape may account for it"
+LESS = "lower than the accuracy on the masks alone: it does not measure the information in the remaining pixels"
 
 
 def beyond_controls(results: pd.DataFrame) -> pd.DataFrame:
@@ -131,7 +131,7 @@ def _statistics(rows: pd.DataFrame, keys: tuple[str, ...]) -> pd.DataFrame:
 
 def _note(row: dict[Any, Any]) -> str:
     pairs = [(MASK_ONLY, "beyond_shape")] + [(BLURRED, "beyond_blurred")] * (not Facts.of(row).knows_no_model)
-    notes = [f"no seed finished beside {control}" for control, name in pairs if row[f"{name}_n"] == 0]
+    notes = [f"no common seed with {control}" for control, name in pairs if row[f"{name}_n"] == 0]
     notes.append(few_seeds(max(row["beyond_blurred_n"], row["beyond_shape_n"], 1)))
     if is_explained(row):
         notes.append(LESS if row["beyond_shape_ci_high"] < 0 else EXPLAINED)

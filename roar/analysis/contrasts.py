@@ -153,7 +153,7 @@ def _statistics(gaps: list[Floats], repeats: Sequence[Floats | None] = ()) -> li
     columns = zip(found.mean, found.std, found.n, found.low, found.high, found.p, holm(found.p), strict=True)
     rows = []
     for mean, std, n, low, high, p, corrected in columns:
-        note = few_seeds(int(n)) or ("all differences are the same: no test" if np.isnan(p) else "")
+        note = few_seeds(int(n)) or ("all differences are identical: no test" if np.isnan(p) else "")
         values = (mean, std, int(n), low, high, p, corrected, note)
         rows.append(dict(zip(STATISTICS, values, strict=True)))
     return rows

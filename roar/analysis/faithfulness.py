@@ -84,7 +84,7 @@ def _note(grid: Grid, n: int, end: str) -> str:
     if n:
         return few_seeds(n)
     if not end:
-        return "no training at t = 100 and no number of classes: where the curves end is not known"
+        return "no training at t = 100 and no number of classes: the end of the curves is unknown"
     if not np.isfinite(grid.reference).any():
-        return "no training at t = 0: where the curves begin is not known"
-    return "no seed finished in both, or random loses nothing"
+        return "no training at t = 0: the start of the curves is unknown"
+    return "no common seed, or no drop of the random curve"

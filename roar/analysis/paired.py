@@ -108,7 +108,7 @@ def few_seeds(n: int) -> str:
     'one seed: no spread, no interval, no test'
     """
     if n == 0:
-        return "no seed finished in both"
+        return "no common seed"
     if n == 1:
         return "one seed: no spread, no interval, no test"
     if n == 2:

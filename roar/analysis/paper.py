@@ -30,7 +30,7 @@ CLAIMS = (
     "The base estimators are no better than random.",
     "SmoothGrad is no better than the base it smooths.",
     "SmoothGrad-Squared and VarGrad are better than both controls, random and Sobel.",
-    "Deletion without retraining says otherwise: it finds bases better than random that ROAR does not.",
+    "Deletion without retraining disagrees: it shows base estimators to be better than random that ROAR does not.",
 )
 
 
@@ -138,7 +138,7 @@ def _pairs(grid: Grid, wanted: list[tuple[str, str]]) -> pd.DataFrame:
 def _no_better(pairs: pd.DataFrame) -> tuple[str, str]:
     """A claim that no pair's first is better: broken by one that is, held where all intervals end at 0 or below."""
     if not len(pairs):
-        return "not measured", "The estimators that it takes are not among these."
+        return "not measured", "These results lack the estimators of this claim."
     if (pairs["verdict"] == "better").any():
         return "does not hold", _evidence(pairs)
     return ("holds" if (pairs["ci_high"] <= 0).all() else "open"), _evidence(pairs)
@@ -147,7 +147,7 @@ def _no_better(pairs: pd.DataFrame) -> tuple[str, str]:
 def _all_better(pairs: pd.DataFrame) -> tuple[str, str]:
     """A claim that every pair's first is better: broken by one that is worse, held where all tests say so."""
     if not len(pairs) or set(pairs["other"]) != {"random", "sobel"}:
-        return "not measured", "The estimators and controls that it takes are not among these."
+        return "not measured", "These results lack the estimators or controls of this claim."
     if (pairs["verdict"] == "worse").any():
         return "does not hold", _evidence(pairs)
     return ("holds" if (pairs["verdict"] == "better").all() else "open"), _evidence(pairs)
@@ -156,12 +156,13 @@ def _all_better(pairs: pd.DataFrame) -> tuple[str, str]:
 def _otherwise(bases: pd.DataFrame, gaps: pd.DataFrame | None, here: dict[str, str]) -> tuple[str, str]:
     """The claim about deletion, for those bases that ROAR does not find better than random."""
     if gaps is None:
-        return "not measured", "It takes deletion curves, and there are none."
+        return "not measured", "This claim needs deletion curves; run `roar delete`."
     at_home = np.logical_and.reduce([gaps[name] == here[name] for name in _DELETION_PANEL])
     modest = bases[bases["verdict"] != "better"]["estimator"]
     own = gaps[at_home & (gaps["control"] == "random") & gaps["estimator"].isin(modest)]
     if not len(own):
-        return "not measured", "No base that ROAR does not find better than random has a deletion curve."
+        return "not measured", ("No base estimator that ROAR does not show to be better than random has a deletion "
+                                "curve.")
     evidence = "Without retraining, over random: " + _listed(own)
     if (own["ci_low"] > 0).any():
         return "holds", evidence
@@ -171,8 +172,9 @@ def _otherwise(bases: pd.DataFrame, gaps: pd.DataFrame | None, here: dict[str, s
 def _evidence(pairs: pd.DataFrame) -> str:
     seeds = sorted(set(pairs["n"]))
     n = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    over = [f"over {other}: {_listed(own)}" for other, own in pairs.groupby("other", sort=False)]
-    return f"Advantage in points over t ({n} seed{'' if n == '1' else 's'}), " + " And ".join(over)
+    over = [f"Over {other}: {_listed(own)}" for other, own in pairs.groupby("other", sort=False)]
+    return (f"Advantage in points, mean over t, with 95 % t intervals ({n} seed{'' if n == '1' else 's'}). "
+            + " ".join(over))
 
 
 def _listed(rows: pd.DataFrame) -> str:

@@ -157,11 +157,11 @@ def _friedman_nemenyi(here: dict[str, str], block: str, facts: Sequence[Facts],
     distance = float(quantile * np.sqrt(k * (k + 1) / (6 * blocks)))
     notes = []
     if p >= 1 - CONFIDENCE:
-        notes.append("Friedman's test finds no difference at all")
+        notes.append("Friedman's test is not significant, so no pair is compared")
     if blocks < 10:
-        notes.append(f"with {blocks} blocks the test is rough and finds only large differences")
+        notes.append(f"with {blocks} blocks the test is approximate and detects only large differences")
     if block == "seed":
-        notes.append("it speaks of new trainings on these images, not of other data")
+        notes.append("it covers new trainings on these images, not other data")
     ordered = mean_ranks[best]
     return CriticalDifference(here, block, tuple(facts[i] for i in best), ordered, blocks, float(statistic), float(p),
                               distance, _groups(ordered, distance if p < 1 - CONFIDENCE else np.inf),

@@ -71,7 +71,7 @@ def in_points(value: float, low: float, high: float, digits: int = 1) -> str:
     '+3.1 [+2.0, +4.2]'
     """
     if pd.isna(value):
-        return "no finished pair"
+        return "no common seed"
     if pd.isna(low):
         return f"{value:+.{digits}f} (no interval)"
     return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"

@@ -97,7 +97,7 @@ def conclusions(scores: pd.DataFrame, quality: pd.DataFrame, resamples: int = RE
             continue
         few = sorted({metric for metric, _, _, n in metrics if n < 2})
         if few:
-            found.append(f"Of {title}, one draw of {', '.join(few)} gives no spread; run more seeds.")
+            found.append(f"For {title}, {', '.join(few)} has one draw and hence no spread; run more seeds.")
         pairs = list(combinations([metric for metric in metrics if metric[3] > 1], 2))
         differ = []
         for a, b in pairs:
@@ -108,11 +108,12 @@ def conclusions(scores: pd.DataFrame, quality: pd.DataFrame, resamples: int = RE
                               f"against {worse[1]:.2f}, difference {_range(low, high, better is b)}.")
         found += differ
         if pairs and not differ:
-            found.append(f"No metric recovers the order of {title} better than another beyond the interval.")
+            found.append(f"No metric is shown to recover the order of {title} better than another: every interval of a "
+                         "difference holds 0.")
     short = {row["metric"]: row["n"] for row, _ in every if 1 < row["n"] < FEW}
     if short:
-        found.append(f"Bootstrap intervals over so few draws are too short ({min(short.values())} of "
-                     f"{', '.join(short)}): treat conclusions about these as preliminary and run more seeds.")
+        found.append(f"Bootstrap intervals over few draws are too narrow ({min(short.values())} of "
+                     f"{', '.join(short)}): treat conclusions about these metrics as preliminary and run more seeds.")
     return found
 
 

@@ -151,7 +151,7 @@ def test_one_seed_and_a_missing_control_say_what_they_cannot() -> None:
     assert single["beyond_shape"].notna().all()
     smooth = RESULTS[RESULTS["fill"] != "mask-only"]
     table = beyond_controls(smooth)
-    assert (table["note"] == "no seed finished beside mask-only").all()
+    assert (table["note"] == "no common seed with mask-only").all()
     assert table["shape_accuracy"].isna().all()
     assert table["beyond_blurred"].notna().all()
     named = with_facts(RESULTS[RESULTS["estimator"] == "vargrad"].assign(estimator="sobel"))

@@ -76,8 +76,8 @@ def test_where_random_loses_nothing_there_is_nothing_to_be_relative_to() -> None
 
 def test_what_is_missing_is_said() -> None:
     results = synthetic_results(THREE)
-    assert (faithfulness(results)["note"] == "no training at t = 100 and no number of classes: where the curves end is "
-                                             "not known").all()
+    assert (faithfulness(results)["note"] == "no training at t = 100 and no number of classes: the end of "
+                                             "the curves is unknown").all()
     known = synthetic_results(THREE, classes=4)
     headless = faithfulness(known[known["estimator"] != "reference"])
     assert headless["racu"].isna().all()

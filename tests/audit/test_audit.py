@@ -96,13 +96,14 @@ def test_only_what_the_intervals_allow_is_said() -> None:
     said = conclusions(pd.concat([right, noise]), qualities("a", "b"), resamples=1_000)
     assert re.fullmatch(r"right recovers the order of all estimators better than noise: tau (0\.9\d|1\.00) against "
                         r"-?0\.\d\d, difference 0\.\d\d to [012]\.\d\d\.", said[-2])
-    assert "too short (5 of right, noise): treat conclusions about these as preliminary" in said[-1]
+    assert "too narrow (5 of right, noise): treat conclusions about these metrics as preliminary" in said[-1]
     many = made_scores("right", 1, 0.05, "a", "b", n=10)
     same = conclusions(pd.concat([many, many.assign(metric="twin")]), qualities("a", "b"), resamples=1_000)
-    assert same == [f"No metric recovers the order of {kind} better than another beyond the interval."
+    assert same == [f"No metric is shown to recover the order of {kind} better than another: every interval of a "
+                    "difference holds 0."
                     for kind in ("oracles of known quality", "real estimators", "all estimators")]
     once = conclusions(pd.concat([made_scores("one", 1, 0, "a", "b", n=1), right]), qualities("a", "b"))
-    assert "one draw of one gives no spread; run more seeds." in once[0]
+    assert "one has one draw and hence no spread; run more seeds." in once[0]
     assert not any("better than" in sentence for sentence in once)
 
 

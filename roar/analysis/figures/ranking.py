@@ -67,7 +67,7 @@ def leaderboard_intervals(board: pd.DataFrame, medium: Medium = FILE) -> Figure:
                     axes.set_title(panel_title(dict(zip(PANEL, map(str, panel), strict=True))), loc="left")
         if medium.titles:
             figure.text(0.5, 0.05 / figure.get_figheight(), "thin: 95 % t interval over seeds · thick: 95 % bootstrap "
-                        "interval · hollow: the corrected test does not tell it from the control", fontsize=7.5,
+                        "interval · hollow: not significant after correction, or not tested", fontsize=7.5,
                         color=SOFT, ha="center")
     return figure
 

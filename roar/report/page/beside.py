@@ -63,10 +63,11 @@ def findings(rows: Rows) -> list[str]:
         _listed(f"Masks alone predict the class better than chance for classes of equal size ({guess})", [
             f"{row['estimator']} {row[shape]:.1f} % [{row[f'{shape}_ci_low']:.1f}, {row[f'{shape}_ci_high']:.1f}]"
             for row in telling]),
-        _listed("No significant difference from the accuracy on masks alone, so the curve ranks no estimator "
-                "at these thresholds", [f"{name} at {', '.join(t for other, t in explained if other == name)} %"
-                              for name in dict(explained)]),
-        _listed("At every threshold the remaining pixels carry more information than the mask's shape", beyond),
+        _listed("Not significantly higher than the accuracy on masks alone, so the mask's shape may account for "
+                "all of it and these cells cannot rank estimators", [
+                    f"{name} at {', '.join(t for other, t in explained if other == name)} %"
+                    for name in dict(explained)]),
+        _listed("Accuracy is higher than on the masks alone at every threshold", beyond),
     ]
     return [sentence for sentence in said if sentence]
 
