@@ -83,6 +83,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
+    from roar.jobs.ray.cluster import drop_token
+
+    drop_token()  # of this process's own cluster, which an earlier test may have started
     monkeypatch.setenv("GRPC_ENABLE_FORK_SUPPORT", "false")  # a client's server dies when a test wants it to, ...
     monkeypatch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "5")  # ... and is missed soon, ...
     monkeypatch.setenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "5")  # ... and soon given up

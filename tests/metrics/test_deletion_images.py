@@ -156,7 +156,7 @@ def test_a_store_without_any_retraining_has_a_report(store: Store) -> None:
                                                        "report.html", "current.json"}
     assert [Path(name).name for name in written.files] == ["deletion-areas.csv", "deletion-curves.svg", "report.html"]
     page = (folder / "report.html").read_text(encoding="utf-8")
-    for words in ("Nothing was retrained", "deletion, without retraining", "insertion, without retraining",
+    for words in ("No network was retrained", "deletion, without retraining", "insertion, without retraining",
                   "digits · simplecnn</bdi></h1>"):
         assert words in page
     areas = pd.read_csv(folder / "deletion-areas.csv")

@@ -287,7 +287,7 @@ def test_a_file_is_bounded(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_pointer_of_git_lfs(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"lfs{suffix}"
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abab\nsize 1100000\n")
-    with pytest.raises(ModelError, match=r"is a Git LFS pointer in the place of weights of 1.1 MB; fetch them with "
+    with pytest.raises(ModelError, match=r"is a Git LFS pointer instead of weights of 1.1 MB; fetch them with "
                                          "`git lfs pull`"):
         load_weights(create("simplecnn"), path)
 

@@ -55,7 +55,7 @@ def connect(compute: ComputeSettings) -> None:
                          logging_level=logging.ERROR, _temp_dir=_folder(), _node_ip_address="127.0.0.1")
             guard()
         else:
-            _drop_token()
+            drop_token()
             with _own_signals():
                 _join(compute.address, handed_on(compute.env))
     except (OSError, RuntimeError, ValueError) as error:
@@ -102,7 +102,7 @@ def _take_token() -> None:
         AuthenticationTokenLoader.instance().reset_cache()
 
 
-def _drop_token() -> None:
+def drop_token() -> None:
     """Leave another's cluster to the token that is kept for it."""
     if os.environ.get(_TOKEN_NAME) == _token():
         del os.environ[_TOKEN_NAME]
