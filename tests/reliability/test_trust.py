@@ -94,7 +94,7 @@ def test_a_plan_that_configures_this_machine_is_no_plan(section: dict[str, Any],
 def test_repair_computes_as_its_own_command_says(asked: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[ComputeSettings] = []
 
-    def look(session: pipeline.Session, *words: Any) -> None:
+    def look(session: pipeline.Session, *words: Any, **more: Any) -> None:
         seen.append(session.experiment.compute)
 
     monkeypatch.setattr("roar.metrics.repair.rank", look)
