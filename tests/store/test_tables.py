@@ -28,7 +28,7 @@ from roar.store.store import Store, open_store
 
 SMALL: dict[str, Any] = {
     "source": {"name": "planted", "limit_train": 60, "limit_test": 20}, "train": {"epochs": 1, "batch_size": 30},
-    "estimators": {"names": ["gradient", "random"]}, "degrade": {"thresholds": [50]},
+    "estimators": {"names": ["gradient", "random"], "seeds": 2}, "degrade": {"thresholds": [50]},
     "sanity": {"steps": 2}, "compute": {"executor": "serial"},
 }
 MEASURED = ("agreement", "deletion", "pointing-game", "sanity")
@@ -86,8 +86,9 @@ def wrong_values(where: str) -> Mapping[str, list[object]]:
         elif values.kind == "whole":
             found[name] = [None, -5, 2**63 - 1, "1", 0.5, True]
         else:
-            missing = [number for number in NUMBERS if not (values.missing and math.isnan(number))]
-            found[name] = [None, *missing, values.low - 0.1, values.high + 0.1, "0.5", True]
+            outside = [number for number in (*NUMBERS, values.low - 0.1, values.high + 0.1)
+                       if not values.low <= number <= values.high and not (values.missing and math.isnan(number))]
+            found[name] = [None, *outside, "0.5", True]
     return found
 
 
