@@ -61,7 +61,8 @@ def warning(row: dict[str, Any]) -> str:
     """What one setting at chance says, in a sentence."""
     return (f"These networks did not learn: on untouched images they are right in {100 * row['mean']:.1f} % of cases "
             f"[{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}], and always answering the largest class in "
-            f"{100 * row['chance']:.1f} %, so no estimator is ranked; train on more images or for more epochs.")
+            f"{100 * row['chance']:.1f} %, so no estimator is ranked (95 % interval, n = {row['n']}); train on more "
+            "images or for more epochs.")
 
 
 def _wilson(share: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from roar.analysis.beside import separate
 from roar.analysis.facts import ESTIMATOR_FACTS, FACTS, REFERENCE, facts_of, require
-from roar.analysis.noise import NOISE_SEED, over_noise
+from roar.analysis.noise import noise_column, over_noise
 from roar.analysis.shared import with_shared, with_stand_ins
 from roar.errors import AnalysisError
 
@@ -81,7 +81,7 @@ def checked(results: pd.DataFrame) -> pd.DataFrame:
     require(results, RESULT_COLUMNS, "results")
     sorted_by_category = [name for name in CELL[:-1] if isinstance(results[name].dtype, pd.CategoricalDtype)]
     results = results.astype(dict.fromkeys(sorted_by_category, str)).assign(control_of=results["control_of"].fillna(""))
-    twice = results.duplicated([*CELL, "seed", *(name for name in (NOISE_SEED,) if name in results.columns)])
+    twice = results.duplicated([*CELL, "seed", *noise_column(results)])
     if twice.any():
         row = results[twice].iloc[0]
         raise AnalysisError(f"A cell has one result per seed, but seed {row['seed']} of "
@@ -156,6 +156,7 @@ def panel_title(here: dict[str, str]) -> str:
             word = {"retrainer": "retrained as ", "fill": "fill "}.get(column, "")
             shown.append(f"{word}{here[column]}")
     return " · ".join(map(str, shown))
+
 
 def chance_levels(results: pd.DataFrame) -> dict[str, float]:
     """The accuracy of always answering the largest class of the test split, in [0, 1], by source, where it is known.

@@ -33,6 +33,11 @@ def has_noise_seeds(results: pd.DataFrame) -> bool:
     return NOISE_SEED in results.columns and bool((results[NOISE_SEED] > 0).any())
 
 
+def noise_column(results: pd.DataFrame) -> list[str]:
+    """The column of noise seeds, in a list that is empty where results have none."""
+    return [NOISE_SEED] if NOISE_SEED in results.columns else []
+
+
 def over_noise(results: pd.DataFrame, cell: Sequence[str]) -> pd.DataFrame:
     """One row per cell and seed, with the mean accuracy of the rankings under all noise seeds that finished.
 

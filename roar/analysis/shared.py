@@ -11,7 +11,7 @@ from __future__ import annotations
 import pandas as pd
 
 from roar.analysis.facts import BLIND, MODEL_FACTS, REFERENCE
-from roar.analysis.noise import NOISE_SEED
+from roar.analysis.noise import noise_column
 from roar.experiment import RECURSIVE
 
 OWNER = ["model", "regularizer", *MODEL_FACTS]
@@ -34,7 +34,7 @@ def with_shared(results: pd.DataFrame) -> pd.DataFrame:
     owners = results[[*TOGETHER, *OWNER]].drop_duplicates()
     copies = shared.drop(columns=OWNER).merge(owners, on=TOGETHER)[list(results.columns)]
     given = pd.concat([results, copies], ignore_index=True)
-    return given.drop_duplicates([*TOGETHER, *OWNER, *_which(results)], ignore_index=True)
+    return given.drop_duplicates([*TOGETHER, *OWNER, *WHICH, *noise_column(results)], ignore_index=True)
 
 
 def with_stand_ins(results: pd.DataFrame) -> pd.DataFrame:
@@ -48,8 +48,5 @@ def with_stand_ins(results: pd.DataFrame) -> pd.DataFrame:
         return results
     rows = results[(results["mode"] == "roar") & results["family"].isin(BLIND) & (results["family"] != REFERENCE)]
     given = pd.concat([results, rows.merge(wanted, on=keys).assign(mode=RECURSIVE)], ignore_index=True)
-    return given.drop_duplicates([*keys, *(name for name in _which(results) if name != "fill")], ignore_index=True)
-
-
-def _which(results: pd.DataFrame) -> list[str]:
-    return [*WHICH, *(name for name in (NOISE_SEED,) if name in results.columns)]
+    which = [name for name in WHICH if name != "fill"]
+    return given.drop_duplicates([*keys, *which, *noise_column(results)], ignore_index=True)

@@ -28,19 +28,15 @@ def check(
 
     The network is not trained, unless --weights gives some: a rule is kept or broken all the same.
     """
-    from roar.datasets import open_source
     from roar.estimators import ESTIMATORS
     from roar.estimators.examination import examine
+    from roar.pipeline.door import open_images
     from roar.plugins import executed_files
     from roar.progress.terminal import Terminal
 
     with executed_files(lambda path: Terminal().say(f"This run executes {path}.")):
         estimator = ESTIMATORS.find(name)
-        settings = experiment.source
-        source = open_source(settings.name, root=settings.root, limit_train=settings.limit_train,
-                             limit_test=settings.limit_test, image_size=settings.image_size,
-                             label_column=settings.label_column, channels=settings.channels,
-                             seed=experiment.seed)
+        source = open_images(experiment)
         estimator.check_source(source, ())
         batch, (explained, trained) = _batch(estimator, source, experiment.seed, IMAGES), _explained(experiment, source)
         found = examine(estimator, batch, explained, experiment.estimators)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from roar.datasets import Source, Split
     from roar.datasets.fills.base import Fill
+    from roar.datasets.source import OnProgress
     from roar.models.architecture import Architecture
     from roar.models.regularizers import Regularizer, Term
 
@@ -59,6 +60,22 @@ class Named:
     models: tuple[tuple[Architecture, Regularizer], ...]
     retrainer: tuple[Architecture, Regularizer] | None
     fill: Fill
+
+
+def open_images(experiment: Experiment, source: Any = None, on_progress: OnProgress | None = None) -> Source:
+    """The source of an experiment.
+
+    Args:
+        source: an object in the place of its name.
+        on_progress: as :func:`roar.datasets.open_source` takes it.
+    """
+    from roar.datasets import open_source
+
+    settings = experiment.source
+    return open_source(settings.name if source is None else source, root=settings.root,
+                       limit_train=settings.limit_train, limit_test=settings.limit_test,
+                       image_size=settings.image_size, label_column=settings.label_column, channels=settings.channels,
+                       seed=experiment.seed, on_progress=on_progress)
 
 
 def look_up(experiment: Experiment, objects: Objects) -> Named:

@@ -281,8 +281,9 @@ def _ties(estimator: str, split: str, share: float) -> str:
     """What a share of tied pixels means."""
     if share > 0.999:
         return (f"'{estimator}' scores all pixels of each image of the {split} split alike, so its ranking is a random "
-                "one: the network does not depend on its input, or the estimator does not fit it.")
-    return f"'{estimator}' scores {100 * share:.0f} % of the pixels of the {split} split alike; lots decide among them."
+                "one: the network does not depend on its input, or the estimator does not suit it.")
+    return (f"'{estimator}' scores {100 * share:.0f} % of the pixels of the {split} split alike; these ties are "
+            "broken at random.")
 
 
 def _withdraw(session: Session, missing: Sequence[Ranking], tasks: Sequence[Task],

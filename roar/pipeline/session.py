@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 
-from roar.datasets import Source, anywhere, open_source
+from roar.datasets import Source, anywhere
 from roar.datasets.statistics import is_constant
 from roar.estimators import Estimator
 from roar.experiment import Experiment, portable
@@ -71,14 +71,9 @@ def _opened(experiment: Experiment, reporter: Reporter, objects: Objects) -> Ses
     check_resources(experiment.compute)
     pyarrow.enable_signal_handlers(False)  # Ctrl-C is this program's, also while a file is read
     named = door.look_up(experiment, objects)
-    settings = experiment.source
     store = open_store(experiment.store)
     with _bars(reporter) as on_progress:
-        source = open_source(settings.name if objects.source is None else objects.source, root=settings.root,
-                             limit_train=settings.limit_train, limit_test=settings.limit_test,
-                             image_size=settings.image_size, label_column=settings.label_column,
-                             channels=settings.channels,
-                             seed=experiment.seed, on_progress=on_progress)
+        source = door.open_images(experiment, objects.source, on_progress)
     source = replace(source, facts=(*source.facts, *_constant(source)))
     named.fill.check_channels(source.channels)
     networks = [door.network_of(source, *model) for model in named.models]

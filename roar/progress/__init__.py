@@ -51,6 +51,11 @@ class Silent:
         pass
 
 
+def failures(count: float) -> str:
+    """Behind a count of what is done: how many failed, if any did."""
+    return f", {count:,.0f} failed" if count else ""
+
+
 @dataclass(eq=False)
 class Pace:
     """How fast a stage is, and how long the rest will take, from the moment when its work began.

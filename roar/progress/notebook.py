@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from roar.progress import failures
+
 _EVERY = 0.5  # seconds between two drawings of a bar
 
 
@@ -72,10 +74,6 @@ class NotebookBar:
         self.handle.update(HTML(self._html()))
 
     def _html(self) -> str:
-        words = f"{self.title}: {self.done:,.0f} of {self.total:,.0f} {self.unit}{_failures(self.failed)} {self.note}"
+        words = f"{self.title}: {self.done:,.0f} of {self.total:,.0f} {self.unit}{failures(self.failed)} {self.note}"
         bar = f'<progress max="{self.total:g}" value="{self.done:g}" aria-label="{html.escape(self.title)}"></progress>'
         return f"{bar} <small>{html.escape(words)}</small>"
-
-
-def _failures(failed: float) -> str:
-    return f", {failed:,.0f} failed" if failed else ""

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from roar.errors import shown
-from roar.progress import Pace
+from roar.progress import Pace, failures
 
 _QUIET = 2.0  # seconds that a stage may take before a log without a terminal says anything of it
 _EVERY = 30.0  # seconds between a log's lines
@@ -115,7 +115,7 @@ class TerminalBar:
     def _log(self, text: str) -> None:
         seconds = time.monotonic() - self.started
         self.console.print(f"{shown(self.title)}: {_whole(self.done)} of {self.total:,.0f} {self.unit}"
-                           f"{_failures(self.failed)}, {_speed(self.rate)}{seconds:.0f} s{self.left}"
+                           f"{failures(self.failed)}, {_speed(self.rate)}{seconds:.0f} s{self.left}"
                            + (f"; {shown(text)}" if text else ""),
                            highlight=False, markup=False, soft_wrap=True)
 
@@ -123,10 +123,6 @@ class TerminalBar:
 def _whole(done: float) -> str:
     """Only what is finished counts; the parts of a task add up to one but for rounding."""
     return f"{math.floor(done + 1e-6):,}"
-
-
-def _failures(failed: float) -> str:
-    return f", {_whole(failed)} failed" if failed else ""
 
 
 def _speed(rate: float) -> str:
@@ -140,7 +136,7 @@ class _Count(ProgressColumn):
     def render(self, task: Task) -> Text:
         failed = task.fields["failed"]
         done, total = _whole(task.completed - failed), f"{task.total or 0:,.0f}"
-        return Text(f"{done}/{total} {task.fields['unit']}{_failures(failed)}")
+        return Text(f"{done}/{total} {task.fields['unit']}{failures(failed)}")
 
 
 class _Rate(ProgressColumn):

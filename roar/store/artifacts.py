@@ -16,7 +16,7 @@ MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"  # the folder of the states of trainings that are not done
 GALLERY = "reports/gallery.npz"  # a few images as every estimator degrades them
 LOST = "lost+found"  # the folder of what a repair has put aside
-ARTEFACTS = ("models", "rankings", "degraded", "metrics")  # the folders that hold them
+ARTIFACTS = ("models", "rankings", "degraded", "metrics")  # the folders that hold them
 _BY_CHANCE = "random-bernoulli"  # the one estimator whose ranks are no permutation
 _KEYS = 1  # of what the keys are made of: another number, and everything is made again
 

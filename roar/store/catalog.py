@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from roar.errors import UsageError
-from roar.store.artifacts import ARTEFACTS, MANIFEST
+from roar.store.artifacts import ARTIFACTS, MANIFEST
 from roar.store.requests import JOB, planned, read_plans
 from roar.store.results import FOLDER as RESULTS
 from roar.store.results import all_results
@@ -37,7 +37,7 @@ def entries(store: Store) -> list[Entry]:
     """Everything in a store, finished or not, and every training that is planned; from names alone."""
     folders: dict[tuple[str, str], list[str]] = {}
     finished = set()
-    for kind in ARTEFACTS:
+    for kind in ARTIFACTS:
         for path in store.files.list(kind):
             folder, _, name = path.rpartition("/")
             whole = folder.rpartition("/")[0] if kind == "rankings" else folder

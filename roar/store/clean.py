@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from roar.errors import StoreError
-from roar.store.artifacts import ARTEFACTS, CHECKPOINTS, MANIFEST
+from roar.store.artifacts import ARTIFACTS, CHECKPOINTS, MANIFEST
 from roar.store.catalog import Entry, select
 from roar.store.claims import CLEANING, claim, is_claim, left_behind, remove_left_behind, running
 from roar.store.compaction import write_compacted
@@ -123,7 +123,7 @@ def _orphans(store: Store) -> Iterator[Waste]:
     folders: dict[str, list[str]] = {}
     unknown = any(not (plan.artifacts or plan.jobs) for plan in plans)  # of a run that ended before it knew
     asked = {folder for plan in plans for folder in plan.artifacts}
-    for path in (path for kind in ARTEFACTS for path in store.files.list(kind)):
+    for path in (path for kind in ARTIFACTS for path in store.files.list(kind)):
         folders.setdefault(path.rpartition("/")[0], []).append(path)
     for folder, paths in folders.items():
         manifest = store.manifest(folder)

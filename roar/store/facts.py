@@ -10,6 +10,7 @@ from roar.store.rows import TEXT, Values
 if TYPE_CHECKING:
     import pandas as pd
 
+NETWORK = ("source", "model", "regularizer")  # columns that name an explained network
 FACTS = {
     "family": "string",  # of the estimator; control, truth and matched-spectrum are families too
     "base": "string",  # the method that it is, or that it is an ensemble around

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from roar.errors import DamagedArtifactError, StoreError
-from roar.store.artifacts import ARTEFACTS, CHECKPOINTS, GALLERY, LOST, MANIFEST, is_manifest_of, is_permuted
+from roar.store.artifacts import ARTIFACTS, CHECKPOINTS, GALLERY, LOST, MANIFEST, is_manifest_of, is_permuted
 from roar.store.files import Files
 from roar.store.requests import COPIES, Plan, plan_paths, read_plan
 from roar.store.requests import FOLDER as PLANS
@@ -62,7 +62,7 @@ def damages(store: Store, tables: Mapping[str, Rows] = MappingProxyType({})) -> 
 
 def unknown(files: Files) -> list[str]:
     """Files that are none of a store's by their places or names: strangers, which roar leaves alone."""
-    known = (*ARTEFACTS, RESULTS, PLANS, CHECKPOINTS, "statistics", "claims", "reports", LOST)
+    known = (*ARTIFACTS, RESULTS, PLANS, CHECKPOINTS, "statistics", "claims", "reports", LOST)
     return sorted([*files.strangers(), *(path for path in files.list("")
                                          if path != DESCRIPTION and path.partition("/")[0] not in known)])
 
@@ -135,7 +135,7 @@ def _plans(store: Store) -> Iterator[Damage]:
 
 
 def _artifacts(store: Store, tables: Mapping[str, Rows]) -> Iterator[Damage]:
-    paths = [path for kind in ARTEFACTS for path in store.files.list(kind)]
+    paths = [path for kind in ARTIFACTS for path in store.files.list(kind)]
     there = set(paths)
     for path in paths:
         folder, _, name = path.rpartition("/")

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from roar.errors import DamagedArtifactError, StoreError
-from roar.store.artifacts import ARTEFACTS, MANIFEST
+from roar.store.artifacts import ARTIFACTS, MANIFEST
 from roar.store.compaction import write_compacted
 from roar.store.integrity import damages
 from roar.store.requests import read_plans, write_plan
@@ -87,7 +87,7 @@ def _is_whole(store: Store, folder: str, manifest: dict[str, Any]) -> bool:
 
 
 def _finished(store: Store) -> Iterator[str]:
-    for kind in ARTEFACTS:
+    for kind in ARTIFACTS:
         yield from (path.rpartition("/")[0] for path in store.files.list(kind) if path.endswith(f"/{MANIFEST}"))
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from roar.errors import DamagedArtifactError, StoreError
 from roar.experiment import RECURSIVE, Mode
 from roar.store.artifacts import FORMAT, key_of
-from roar.store.facts import told_apart
+from roar.store.facts import FACTS, told_apart
 from roar.store.files import Files
 from roar.store.sealed import canonical_json, read_sealed, seal, unseal
 
@@ -60,13 +60,8 @@ COLUMNS = {
     "job": "string",  # the key of the job
     "protocol": "string",  # the key of what all cells share: images, network, recipe, root seed
     "ranking": "string",  # the key of the ranking; empty for the reference
-    "family": "string",  # of the estimator; control, truth and matched-spectrum are families too
-    "base": "string",  # the method that it is, or that it is an ensemble around
-    "ensemble": "string",
-    "control_of": "string",  # the estimator that it is a control of, by its name in this frame; empty for the others
-    "control_of_ranking": "string",  # the key of that estimator's ranking
-    "architecture": "string",  # of the explained network
-    "model_seed": "int64",  # of the explained network
+    **FACTS,
+    "control_of_ranking": "string",  # the key of the ranking of `control_of`
     "variant": "string",  # scratch, fine-tune or head-only
     "message": "string",  # why it failed, or what is to be known of a training that did not
     "noise_seed": "int64",  # of what the estimator drew; a row without it has 0

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from roar.errors import DamagedArtifactError, StoreError, without_credentials
-from roar.store.artifacts import ARTEFACTS, FORMAT, MANIFEST, file_entry, is_manifest_of
+from roar.store.artifacts import ARTIFACTS, FORMAT, MANIFEST, file_entry, is_manifest_of
 from roar.store.files import Files
 from roar.store.local import LocalFiles
 from roar.store.location import open_files
@@ -52,7 +52,7 @@ class Store:
 
     @property
     def holds_anything(self) -> bool:
-        return any(self.files.list(folder) for folder in (*ARTEFACTS, "results", "plans"))
+        return any(self.files.list(folder) for folder in (*ARTIFACTS, "results", "plans"))
 
     @cached_property
     def description(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 import references
 import torch
 from captum.attr import GuidedBackprop, IntegratedGradients, Saliency
-from explained import NORMALISATION, scores
+from explained import NORMALIZATION, scores
 from ranked import group, rank_images
 from scipy.stats import spearmanr
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from roar.estimators import ESTIMATORS
 from roar.experiment import EstimatorSettings
 
 SUFFIXES = {"gradient": "", "integrated-gradients": "-ig", "guided-backprop": "-gb"}
-BLACK = NORMALISATION.apply(torch.zeros((1, 3, 1, 1), dtype=torch.uint8))[0]
+BLACK = NORMALIZATION.apply(torch.zeros((1, 3, 1, 1), dtype=torch.uint8))[0]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def literal(network: nn.Module, pictures: np.ndarray, targets: list[int], family
                                             steps=settings.ig_steps)}[family]
     found: dict[str, list[Tensor]] = {}
     for index, picture in enumerate(pictures):
-        x = NORMALISATION.apply(torch.from_numpy(picture)[None])[0].double()
+        x = NORMALIZATION.apply(torch.from_numpy(picture)[None])[0].double()
         noise = references.noise(x, index, family, settings.samples, settings.noise, root_seed=0, split="test")
         noisy = [base(network, x + e, targets[index]) for e in noise]
         for name, attribution in references.six_members(base(network, x, targets[index]), noisy).items():
@@ -71,7 +71,7 @@ def test_every_member_equals_its_definition(resnet20: nn.Module, pictures: np.nd
     pictures = pictures[:images]
     settings = EstimatorSettings(samples=samples, ig_steps=steps)
     names = [name for name in group("paper") if ESTIMATORS.values[name].family == family]
-    targets = resnet20(NORMALISATION.apply(torch.from_numpy(pictures))).argmax(dim=1).tolist()
+    targets = resnet20(NORMALIZATION.apply(torch.from_numpy(pictures))).argmax(dim=1).tolist()
     exact = copy.deepcopy(resnet20).double()
     expected = literal(exact, pictures, targets, family, settings)
     assert set(names) == set(expected) and len(names) == 6
@@ -80,7 +80,7 @@ def test_every_member_equals_its_definition(resnet20: nn.Module, pictures: np.nd
     for name in names:
         assert relative(found[name], expected[name]) < 1e-9, name
 
-    ranked = rank_images(resnet20, pictures, np.zeros(images), np.arange(images), NORMALISATION, names, settings, 0,
+    ranked = rank_images(resnet20, pictures, np.zeros(images), np.arange(images), NORMALIZATION, names, settings, 0,
                          "test")
     shipped = scores(resnet20, pictures, targets, names, settings)
     for name in names:
@@ -99,7 +99,7 @@ class InDouble:
     """The normalization, handing on float64."""
 
     def apply(self, images: Tensor) -> Tensor:
-        return NORMALISATION.apply(images).double()
+        return NORMALIZATION.apply(images).double()
 
 
 @pytest.mark.parametrize("name", ["gradient", "guided-backprop", "integrated-gradients"])

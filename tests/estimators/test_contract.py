@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from explained import GREY, NORMALISATION, pictures, scores, small_network
+from explained import GRAY, NORMALIZATION, pictures, scores, small_network
 from ranked import rank_images
 from torch import nn
 
@@ -28,7 +28,7 @@ def rank(name: str, rows: np.ndarray | None = None, settings: EstimatorSettings 
          **given: Any) -> RankedImages:
     rows = np.arange(7) if rows is None else rows
     arguments = {"network": small_network(), "images": IMAGES[rows], "labels": LABELS[rows], "indices": rows,
-                 "normalization": NORMALISATION, "names": [name], "settings": settings, "root_seed": 0,
+                 "normalization": NORMALIZATION, "names": [name], "settings": settings, "root_seed": 0,
                  "split": "test", "truth": TRUTH[rows]}
     return rank_images(**{**arguments, **given})[name]
 
@@ -78,7 +78,7 @@ def test_shards_do_not_matter(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gray_images_can_be_ranked(name: str) -> None:
-    found = rank(name, images=pictures(7, channels=1), network=small_network(channels=1), normalization=GREY)
+    found = rank(name, images=pictures(7, channels=1), network=small_network(channels=1), normalization=GRAY)
     assert found.ranks.shape == (7, 64)
 
 
@@ -140,7 +140,7 @@ def test_doubling_the_logits_changes_no_rank(name: str) -> None:
 @pytest.mark.parametrize("name", EXPLAINERS)
 def test_targets_are_the_prediction_or_the_label(name: str) -> None:
     network = small_network().eval()
-    predicted = network(NORMALISATION.apply(torch.from_numpy(IMAGES))).argmax(dim=1).tolist()
+    predicted = network(NORMALIZATION.apply(torch.from_numpy(IMAGES))).argmax(dim=1).tolist()
     assert predicted != LABELS.tolist()
     by_prediction = rank(name)
     by_label = rank(name, settings=SETTINGS.model_copy(update={"target": "label"}))
@@ -159,7 +159,7 @@ def test_a_control_needs_no_network_and_explains_no_class(name: str) -> None:
 
 
 def test_members_together_are_what_each_is_alone() -> None:
-    together = rank_images(small_network(), IMAGES, LABELS, np.arange(7), NORMALISATION, NAMES, SETTINGS,
+    together = rank_images(small_network(), IMAGES, LABELS, np.arange(7), NORMALIZATION, NAMES, SETTINGS,
                            0, "test", truth=TRUTH)
     assert list(together) == NAMES
     for name in NAMES:

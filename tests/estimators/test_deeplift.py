@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from explained import NORMALISATION, pictures, scores, small_network
+from explained import NORMALIZATION, pictures, scores, small_network
 from torch import Tensor, nn
 
 from roar import models
@@ -19,12 +19,12 @@ from roar.experiment import EstimatorSettings
 
 CHANNELS = EstimatorSettings(unit="channel")
 IMAGES, TARGETS = pictures(5), [0, 1, 2, 3, 0]
-BLACK = NORMALISATION.apply(torch.zeros((1, 3, 1, 1), dtype=torch.uint8))
+BLACK = NORMALIZATION.apply(torch.zeros((1, 3, 1, 1), dtype=torch.uint8))
 
 
 def gap(network: nn.Module, images: np.ndarray, targets: list[int]) -> Tensor:
     """f_target(x) - f_target(black)."""
-    x = NORMALISATION.apply(torch.from_numpy(images))
+    x = NORMALIZATION.apply(torch.from_numpy(images))
     difference = network(x) - network(BLACK.expand(x.shape))
     return difference[torch.arange(len(targets)), targets].detach()
 
@@ -105,7 +105,7 @@ def test_a_module_that_the_network_holds_twice_counts_as_one_used_twice() -> Non
 
 def test_without_non_linearity_deeplift_is_difference_times_weights() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4)).eval()
-    x = NORMALISATION.apply(torch.from_numpy(IMAGES))
+    x = NORMALIZATION.apply(torch.from_numpy(IMAGES))
     expected = (x - BLACK).flatten(1) * network[1].weight.detach()[TARGETS]
     torch.testing.assert_close(deeplift(network), expected)
 
@@ -117,5 +117,5 @@ def test_the_number_of_rows_does_not_matter(rows: int) -> None:
 
 def test_input_times_gradient_is_that() -> None:
     found = scores(small_network(), IMAGES, TARGETS, ["gradient", "input-x-gradient"], CHANNELS)
-    x = NORMALISATION.apply(torch.from_numpy(IMAGES)).flatten(1)
+    x = NORMALIZATION.apply(torch.from_numpy(IMAGES)).flatten(1)
     torch.testing.assert_close(found["input-x-gradient"], x * found["gradient"])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from explained import GREY, NORMALISATION, pictures, small_network
+from explained import GRAY, NORMALIZATION, pictures, small_network
 from ranked import rank_images
 from torch import Tensor, nn
 
@@ -24,7 +24,7 @@ INDICES = np.arange(40, 45)
 
 def rank(names: list[str], network: nn.Module | None = None, **given: Any) -> dict[str, RankedImages]:
     arguments = {"network": network or small_network(), "images": pictures(5), "labels": np.array([0, 1, 2, 3, 0]),
-                 "indices": INDICES, "normalization": NORMALISATION, "names": names,
+                 "indices": INDICES, "normalization": NORMALIZATION, "names": names,
                  "settings": EstimatorSettings(samples=2, ig_steps=2), "root_seed": 0, "split": "test"}
     return rank_images(**{**arguments, **given})
 
@@ -59,7 +59,7 @@ def test_a_network_must_take_the_images() -> None:
     with pytest.raises(ModelError, match=r"cannot take images of 3x9x9 .*; choose a network for this size"):
         rank(["gradient"], images=pictures(5, size=12)[:, :, :9, :9])
     with pytest.raises(ModelError, match="cannot take images of 1x8x8"):
-        rank(["gradient"], images=pictures(5, channels=1), normalization=GREY)
+        rank(["gradient"], images=pictures(5, channels=1), normalization=GRAY)
 
 
 def test_a_network_must_have_the_sources_classes() -> None:
@@ -73,7 +73,7 @@ def test_a_network_must_have_the_sources_classes() -> None:
 
 def test_an_estimator_needs_a_network() -> None:
     with pytest.raises(EstimatorError, match="'gradient' explains a network and none was given"):
-        rank_images(None, pictures(5), np.zeros(5), INDICES, NORMALISATION, ["gradient"], EstimatorSettings(), 0,
+        rank_images(None, pictures(5), np.zeros(5), INDICES, NORMALIZATION, ["gradient"], EstimatorSettings(), 0,
                     "test")
 
 

@@ -12,7 +12,7 @@ import cloudpickle
 import numpy as np
 import pytest
 import torch
-from explained import NORMALISATION, pictures, small_network
+from explained import NORMALIZATION, pictures, small_network
 from torch import Tensor, nn
 
 from roar.errors import EstimatorError, UnknownNameError, UsageError
@@ -36,7 +36,7 @@ def batch(rows: slice = slice(None)) -> Batch:
 def ranks(*estimators: Any, rows: slice = slice(None), passes: Passes | None = None) -> dict[str, np.ndarray]:
     chosen = [one if isinstance(one, Estimator) else ESTIMATORS.find(one) if isinstance(one, str)
               else ESTIMATORS.adapted(one) for one in estimators]
-    explained = Explained(small_network(), NORMALISATION)
+    explained = Explained(small_network(), NORMALIZATION)
     return {name: found.ranks for name, found in rank_images(chosen, batch(rows), explained, SETTINGS, passes).items()}
 
 
@@ -129,8 +129,8 @@ def test_smaller_maps_are_upsampled_bilinearly() -> None:
     def coarse(network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
         return torch.nn.functional.avg_pool2d(images.detach(), 2).mean(1)
 
-    found = maps([ESTIMATORS.adapted(coarse)], batch(), Explained(small_network(), NORMALISATION), SETTINGS)
-    images = NORMALISATION.apply(torch.from_numpy(IMAGES))
+    found = maps([ESTIMATORS.adapted(coarse)], batch(), Explained(small_network(), NORMALIZATION), SETTINGS)
+    images = NORMALIZATION.apply(torch.from_numpy(IMAGES))
     small = torch.nn.functional.avg_pool2d(images, 2).mean(1, keepdim=True)
     expected = torch.nn.functional.interpolate(small, (8, 8), mode="bilinear", align_corners=False)[:, 0]
     torch.testing.assert_close(torch.from_numpy(found.scores["coarse"]), expected)
@@ -351,7 +351,7 @@ def test_a_method_that_draws_is_ranked_image_by_image_under_its_own_seed() -> No
     assert np.array_equal(np.concatenate(parts), whole)
     assert np.array_equal(ranks(own, passes=Passes(batch_size=2))["drawn"], whole)
     other = rank_images([own], Batch(IMAGES, np.zeros(6), np.arange(6), "test", 1), Explained(
-        small_network(), NORMALISATION), SETTINGS)
+        small_network(), NORMALIZATION), SETTINGS)
     assert not np.array_equal(other["drawn"].ranks, whole)
     check_estimator(own)
 

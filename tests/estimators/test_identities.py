@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from explained import GREY, NORMALISATION, pictures, scores, small_network
+from explained import GRAY, NORMALIZATION, pictures, scores, small_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranked import identity
@@ -61,7 +61,7 @@ def test_integrated_gradients_sum_to_the_difference_of_the_logits(baseline: str)
     network = small_network().eval()
     setting = EstimatorSettings(ig_steps=200, unit="channel", baseline=baseline)
     found = scores(network, IMAGES, TARGETS, ["integrated-gradients"], setting)["integrated-gradients"]
-    x = NORMALISATION.apply(torch.from_numpy(IMAGES))
+    x = NORMALIZATION.apply(torch.from_numpy(IMAGES))
     task = a_task(network, setting)
     difference = network(x) - network(reference_image(task).expand(x.shape))
     expected = difference[torch.arange(6), TARGETS].detach()
@@ -70,7 +70,7 @@ def test_integrated_gradients_sum_to_the_difference_of_the_logits(baseline: str)
 
 def a_task(network: nn.Module, setting: EstimatorSettings, channel_mean: np.ndarray | None = None) -> Task:
     return Task(torch.from_numpy(IMAGES), np.arange(6), Batch(IMAGES, np.array(TARGETS), np.arange(6), "test"), setting,
-                Explained(network, NORMALISATION, channel_mean=channel_mean))
+                Explained(network, NORMALIZATION, channel_mean=channel_mean))
 
 
 def test_the_reference_image_is_a_color_as_the_network_sees_it() -> None:
@@ -94,7 +94,7 @@ def test_the_noise_has_the_spread_of_its_definition() -> None:
 
     setting = EstimatorSettings(samples=500, noise=0.2, unit="channel")
     found = scores(HalfSquare(), IMAGES, [0] * 6, ["smoothgrad", "vargrad"], setting)
-    x = NORMALISATION.apply(torch.from_numpy(IMAGES)).flatten(1)
+    x = NORMALIZATION.apply(torch.from_numpy(IMAGES)).flatten(1)
     s = 0.2 * (x.amax(dim=1) - x.amin(dim=1))
     torch.testing.assert_close(found["vargrad"].mean(dim=1), s.square(), rtol=0.03, atol=0)
     assert bool(((found["smoothgrad"] - x).abs().amax(dim=1) < 5 * s / 500**0.5).all())
@@ -135,11 +135,11 @@ def test_an_identity_holds_what_changes_the_scores_and_nothing_else(name: str) -
     plain = EstimatorSettings(samples=3, ig_steps=4)
     gray = pictures(4, channels=1)
     network = small_network(channels=1)
-    expected = scores(network, gray, [0, 1, 2, 3], [name], plain, normalization=GREY)[name]
+    expected = scores(network, gray, [0, 1, 2, 3], [name], plain, normalization=GRAY)[name]
     for change in ({"samples": 4}, {"noise": 0.3}, {"ig_steps": 5}, {"baseline": "zero"}, {"shard_size": 7},
                    {"names": ("random",)}):
         changed = plain.model_copy(update=change)
-        found = scores(network, gray, [0, 1, 2, 3], [name], changed, normalization=GREY)[name]
+        found = scores(network, gray, [0, 1, 2, 3], [name], changed, normalization=GRAY)[name]
         assert torch.equal(found, expected) == (identity(name, changed) == identity(name, plain)), change
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import references
 import torch
-from explained import NORMALISATION, pictures, small_network
+from explained import NORMALIZATION, pictures, small_network
 from ranked import identity, names_of, rank_images
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
@@ -129,7 +129,7 @@ def test_what_has_no_matched_spectrum_is_refused() -> None:
         names_of(["random-blurred"])
     with pytest.raises(UnknownNameError, match=r"'vargard' is not an estimator; did you mean .*'vargrad'"):
         names_of(["random-blurred(vargard)"])
-    arguments = (small_network(), pictures(2), np.zeros(2), np.arange(2), NORMALISATION, ["random-blurred(ig)"],
+    arguments = (small_network(), pictures(2), np.zeros(2), np.arange(2), NORMALIZATION, ["random-blurred(ig)"],
                  EstimatorSettings(), 0, "test")
     with pytest.raises(EstimatorError, match=r"needs the spectrum of 'integrated-gradients', \[1, 8, 8\], and none"):
         rank_images(*arguments)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from explained import NORMALISATION, pictures, small_network
+from explained import NORMALIZATION, pictures, small_network
 from ranked import rank_images
 from torch import Tensor, nn
 
@@ -38,7 +38,7 @@ class Counting(nn.Module):
 
 def rank(network: nn.Module, names: Sequence[str], settings: EstimatorSettings, images: int = 12,
          **given: Any) -> dict[str, RankedImages]:
-    return rank_images(network, pictures(images), np.zeros(images), np.arange(images), NORMALISATION, names, settings,
+    return rank_images(network, pictures(images), np.zeros(images), np.arange(images), NORMALIZATION, names, settings,
                        0, "test", **given)
 
 
@@ -75,7 +75,7 @@ def test_few_images_share_a_pass_with_their_noisy_copies_and_steps(family: str) 
 def test_no_pass_exceeds_the_budget_and_no_result_depends_on_it(family: str) -> None:
     settings = EstimatorSettings(samples=5, ig_steps=6)
     network = Counting()
-    row = activation_bytes(network.eval(), NORMALISATION.apply(torch.from_numpy(pictures(1))))
+    row = activation_bytes(network.eval(), NORMALIZATION.apply(torch.from_numpy(pictures(1))))
     network.batches.clear()
     expected = rank(small_network(), members(family), settings, images=8)
     found = rank(network, members(family), settings, images=8, memory_budget=3.5 * row / 1e9)
@@ -86,7 +86,7 @@ def test_no_pass_exceeds_the_budget_and_no_result_depends_on_it(family: str) -> 
 
 
 def test_rows_follow_from_the_budget_alone() -> None:
-    network, image = small_network().eval(), NORMALISATION.apply(torch.from_numpy(pictures(1)))
+    network, image = small_network().eval(), NORMALIZATION.apply(torch.from_numpy(pictures(1)))
     row = activation_bytes(network, image)
     assert rows_that_fit(network, image, None) == CPU_ACTIVATIONS // row
     assert rows_that_fit(network, image, 10.5 * row / 1e9) == 10
@@ -95,7 +95,7 @@ def test_rows_follow_from_the_budget_alone() -> None:
 
 @pytest.mark.parametrize("rows", [1.5, 2.5])
 def test_a_budget_never_leaves_a_pass_of_one_image(rows: float) -> None:
-    network, image = small_network().eval(), NORMALISATION.apply(torch.from_numpy(pictures(1)))
+    network, image = small_network().eval(), NORMALIZATION.apply(torch.from_numpy(pictures(1)))
     row = activation_bytes(network, image)
     with pytest.raises(EstimatorError, match=r"A pass of 3 images takes .* GB"):
         rows_that_fit(network, image, rows * row / 1e9)
@@ -103,7 +103,7 @@ def test_a_budget_never_leaves_a_pass_of_one_image(rows: float) -> None:
 
 
 def test_large_images_that_have_a_pass_each_keep_it_under_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, image = small_network().eval(), NORMALISATION.apply(torch.from_numpy(pictures(1)))
+    network, image = small_network().eval(), NORMALIZATION.apply(torch.from_numpy(pictures(1)))
     row = activation_bytes(network, image)
     monkeypatch.setattr(rows_module, "CPU_ACTIVATIONS", row)
     assert rows_that_fit(network, image, None) == rows_that_fit(network, image, 1.5 * row / 1e9) == 1

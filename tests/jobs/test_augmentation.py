@@ -16,7 +16,7 @@ from roar.jobs.training.augmentation import CROP_AREA, CROP_RATIO, Draws, augmen
 from roar.recipes import Recipe
 
 CPU = torch.device("cpu")
-GREY = Normalization((0.5, 0.2, 0.1), (1.0, 1.0, 1.0))
+GRAY = Normalization((0.5, 0.2, 0.1), (1.0, 1.0, 1.0))
 
 
 @pytest.fixture
@@ -32,16 +32,16 @@ def test_nothing_asked_nothing_done(images: Tensor) -> None:
     draws = draw(recipe(), 30, [0], epoch=0, device=CPU)
     index = torch.tensor([3, 1, 1])
     assert draws == Draws()
-    assert torch.equal(augmented(padded(images, recipe(), GREY), index, draws, 7, 9), images[index])
+    assert torch.equal(augmented(padded(images, recipe(), GRAY), index, draws, 7, 9), images[index])
 
 
 def test_reflection_is_torchs(images: Tensor) -> None:
     expected = F.pad(images.float(), (3, 3, 3, 3), mode="reflect").to(torch.uint8)
-    assert torch.equal(padded(images, recipe("crop", padding=3), GREY), expected)
+    assert torch.equal(padded(images, recipe("crop", padding=3), GRAY), expected)
 
 
 def test_fill_is_the_channel_mean(images: Tensor) -> None:
-    out = padded(images, recipe("crop", padding=2, padding_mode="fill"), GREY)
+    out = padded(images, recipe("crop", padding=2, padding_mode="fill"), GRAY)
     assert out.shape == (30, 3, 11, 13)
     assert torch.equal(out[:, :, 2:-2, 2:-2], images)
     assert out[:, :, 0, 0].unique(dim=0).tolist() == [[128, 51, 26]]
@@ -49,12 +49,12 @@ def test_fill_is_the_channel_mean(images: Tensor) -> None:
 
 def test_too_much_padding(images: Tensor) -> None:
     with pytest.raises(TrainingError, match="9x7 pixels cannot be reflected over 7 pixels"):
-        padded(images, recipe("crop", padding=7), GREY)
+        padded(images, recipe("crop", padding=7), GRAY)
 
 
 def test_crops_and_flips_are_those_drawn(images: Tensor) -> None:
     both = recipe("flip", "crop", padding=2)
-    draws, frames = draw(both, 30, [1], epoch=2, device=CPU), padded(images, both, GREY)
+    draws, frames = draw(both, 30, [1], epoch=2, device=CPU), padded(images, both, GRAY)
     assert draws.flip is not None
     assert draws.corner is not None
     index = torch.randperm(30, generator=torch.Generator().manual_seed(5))

@@ -30,7 +30,7 @@ from roar.store.store import open_store
 __all__ = ["plain_optimizers"]
 pytestmark = pytest.mark.usefixtures("plain_optimizers")
 
-NORMALISATION = Normalization((0.5, 0.4, 0.5), (0.2, 0.2, 0.3))
+NORMALIZATION = Normalization((0.5, 0.4, 0.5), (0.2, 0.2, 0.3))
 MEAN = np.array([120, 60, 200], dtype=np.uint8)
 RECIPE = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01, "momentum": 0.9, "padding": 2}
 # Whole runs: packed networks, dropout, mixed fills and controls; the last one differentiates twice.
@@ -72,8 +72,8 @@ def test_what_is_pretended(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_training_and_evaluation(model: str, augmentation: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     def trained(images: Tensor, labels: Tensor, device: Any) -> tuple[Any, int, dict[str, torch.device]]:
         network = create(model, 5, 3, 32, seed=1).to(device)
-        log = train(network, images.to(device), labels, Recipe(augmentation=augmentation, **RECIPE), NORMALISATION, 3)
-        found = evaluate(network, images.to(device), labels.to(device), NORMALISATION)
+        log = train(network, images.to(device), labels, Recipe(augmentation=augmentation, **RECIPE), NORMALIZATION, 3)
+        found = evaluate(network, images.to(device), labels.to(device), NORMALIZATION)
         return log.loss, found.n, {name: value.device for name, value in network.state_dict().items()}
 
     with pretended_device(monkeypatch) as device:
@@ -101,7 +101,7 @@ def test_rankings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def ranks(device: Any) -> np.ndarray:
         network = create("simplecnn", 5, 3, 32, seed=1).to(device)
-        return rank_images(network, images, labels.numpy(), np.arange(4), NORMALISATION, [name], EstimatorSettings(),
+        return rank_images(network, images, labels.numpy(), np.arange(4), NORMALIZATION, [name], EstimatorSettings(),
                            0, "test", device=device, channel_mean=MEAN, num_classes=5,
                            truth=np.arange(4 * 1024).reshape(4, 32, 32) % 3 == 0)[name].ranks
 

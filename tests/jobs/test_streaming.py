@@ -43,7 +43,7 @@ from roar.report.view import Results
 from roar.seeds.streams import random_order
 from roar.store.shards import RankFolder, RankReader, shard_bytes, shard_name
 
-COLOUR = Normalization((0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
+COLOR = Normalization((0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
 COUNT, WINDOW, SHARD = 70, 32, 16
 MEAN = torch.tensor([100, 110, 120], dtype=torch.uint8)
 
@@ -180,8 +180,8 @@ def test_streamed_and_in_memory_are_the_same_training(source: Source, recipe: Re
     found = []
     for images in both(source, "mean"):
         network = create("simplecnn", 3, 3, 8, seed=0)
-        log = train(network, images, labels, recipe, COLOUR, seed=4)
-        found.append((weights_hash(network.state_dict()), log.loss, evaluate(network, images, labels, COLOUR, 9)))
+        log = train(network, images, labels, recipe, COLOR, seed=4)
+        found.append((weights_hash(network.state_dict()), log.loss, evaluate(network, images, labels, COLOR, 9)))
     assert found[0] == found[1]
 
 
@@ -190,9 +190,9 @@ def test_streamed_packs_are_the_same_packs(source: Source) -> None:
     found = []
     for images in both(source, "mean"):
         networks = [create("simplecnn", 3, 3, 8, seed=seed) for seed in range(4)]
-        logs = train_packed(networks, [images] * 4, labels, windowed(), COLOUR, [0, 1, 2, 0], size=4)
+        logs = train_packed(networks, [images] * 4, labels, windowed(), COLOR, [0, 1, 2, 0], size=4)
         assert all(isinstance(log, TrainingLog) for log in logs)
-        accuracy = evaluate_packed(networks, [images] * 4, labels, COLOUR, size=4)
+        accuracy = evaluate_packed(networks, [images] * 4, labels, COLOR, size=4)
         found.append(([weights_hash(network.state_dict()) for network in networks], accuracy))
     assert found[0] == found[1]
 
@@ -244,7 +244,7 @@ def test_a_picture_that_cannot_be_read_ends_the_training(source: Source) -> None
     network, labels = create("simplecnn", 3, 3, 8, seed=0), torch.from_numpy(source.train.labels)
     stream = Stream(replace(source.train, decode=decode), (3, 8, 8))
     with pytest.raises(SourceError, match="Row 39 is a broken picture"):
-        train(network, stream, labels, windowed(), COLOUR, 0)
+        train(network, stream, labels, windowed(), COLOR, 0)
 
 
 # -- the pipeline ----------------------------------------------------------------------------------------------------

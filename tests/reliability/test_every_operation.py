@@ -22,7 +22,7 @@ from roar.errors import RoarError
 from roar.experiment import load_experiment
 from roar.metrics.deletion.tasks import delete
 from roar.metrics.retraining.tasks import retrain
-from roar.store.artifacts import ARTEFACTS
+from roar.store.artifacts import ARTIFACTS
 from roar.store.compaction import compact
 from roar.store.integrity import damages, missing
 from roar.store.results import read_results
@@ -72,7 +72,7 @@ def run(location: str) -> None:
 
 
 def kept(store: Store) -> dict[str, bytes]:
-    return {path: store.files.read(path) for kind in ARTEFACTS for path in store.files.list(kind)}
+    return {path: store.files.read(path) for kind in ARTIFACTS for path in store.files.list(kind)}
 
 
 def rows(store: Store) -> pd.DataFrame:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from object_storage import Faults, environment, failing_proxy, s3_server
+from object_storage import Faults, environment, failing_proxy
 
 from roar import pipeline
 from roar.errors import StoreError
 from roar.experiment import load_experiment
 from roar.metrics.retraining.tasks import retrain
-from roar.store.artifacts import ARTEFACTS
+from roar.store.artifacts import ARTIFACTS
 from roar.store.integrity import damages, missing
 from roar.store.remote import RemoteFiles
 from roar.store.status import read_status
@@ -27,19 +27,6 @@ SMALL: dict[str, Any] = {
     "estimators": {"names": ["random"], "shard_size": 20}, "degrade": {"thresholds": [50]},
     "retrain": {"seeds": 2, "epochs": 1, "batch_size": 30}, "compute": {"executor": "serial", "pack": 2},
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[int]:
-    with s3_server("bucket") as port:
-        yield port
-
-
-@pytest.fixture
-def s3(server: int, monkeypatch: pytest.MonkeyPatch) -> int:
-    for name, value in environment(server).items():
-        monkeypatch.setenv(name, value)
-    return server
 
 
 @pytest.fixture
@@ -76,7 +63,7 @@ def run(url: str) -> None:
 
 def objects(url: str) -> dict[str, bytes]:
     files = RemoteFiles(url)
-    return {path: files.read(path) for kind in (*ARTEFACTS, "results") for path in files.list(kind)}
+    return {path: files.read(path) for kind in (*ARTIFACTS, "results") for path in files.list(kind)}
 
 
 @pytest.fixture

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from object_storage import Faults, environment, failing_proxy, s3_server
+from object_storage import Faults, environment, failing_proxy
 from roar_processes import JOBS, files_of, finish, rows_of, start
 
 from roar.errors import StoreError
 from roar.store import remote as remote_files
-from roar.store.artifacts import ARTEFACTS
+from roar.store.artifacts import ARTIFACTS
 from roar.store.compaction import compact
 from roar.store.integrity import damages, missing
 from roar.store.merge import merge
@@ -22,22 +21,9 @@ from roar.store.store import open_store
 pytest.importorskip("moto.server", reason="the S3 server of moto[server] is not installed")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[int]:
-    with s3_server("bucket") as port:
-        yield port
-
-
-@pytest.fixture
-def s3(server: int, monkeypatch: pytest.MonkeyPatch) -> int:
-    for name, value in environment(server).items():
-        monkeypatch.setenv(name, value)
-    return server
-
-
 def assert_same_far_away(url: str, store: Path) -> None:
     far, near = open_store(url), files_of(store)
-    paths = [path for kind in ARTEFACTS for path in far.files.list(kind)]
+    paths = [path for kind in ARTIFACTS for path in far.files.list(kind)]
     assert set(paths) == set(near)
     assert [path for path in paths if far.files.read(path) != near[path]] == []
     pd.testing.assert_frame_equal(rows_of(far), rows_of(store))

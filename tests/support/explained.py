@@ -15,8 +15,8 @@ from roar.estimators.batch import Task
 from roar.estimators.family import family_scores
 from roar.experiment import EstimatorSettings
 
-NORMALISATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-GREY = Normalization((0.5,), (0.25,))
+NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+GRAY = Normalization((0.5,), (0.25,))
 
 
 def pictures(count: int, size: int = 8, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -39,7 +39,7 @@ def small_network(channels: int = 3, classes: int = 4, seed: int = 0) -> nn.Modu
 
 def scores(network: nn.Module, images: np.ndarray, targets: Sequence[int] | np.ndarray, names: Sequence[str],
            settings: EstimatorSettings | None = None, *, indices: np.ndarray | None = None, rows: int = 64,
-           normalization: Normalization = NORMALISATION, root_seed: int = 0, split: str = "test") -> dict[str, Tensor]:
+           normalization: Normalization = NORMALIZATION, root_seed: int = 0, split: str = "test") -> dict[str, Tensor]:
     """The scores ``[N, P]`` that rank_images would rank, by estimator; the network is in evaluation mode."""
     where = np.arange(len(images)) if indices is None else indices
     task = Task(torch.as_tensor(images), where, Batch(images, np.asarray(targets), where, split, root_seed),

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-COLOURS = {"red": (220, 30, 20), "green": (20, 200, 40), "blue": (10, 30, 230)}
+COLORS = {"red": (220, 30, 20), "green": (20, 200, 40), "blue": (10, 30, 230)}
 
 
 def picture(seed: int, size: tuple[int, int] = (8, 6), mode: str = "RGB") -> Image.Image:

@@ -39,7 +39,7 @@ BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, Ar
 
 T = TypeVar("T")
 
-_GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
+_GRAY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 _ORIENTATION = 0x0112  # the EXIF tag
 _quiet = threading.Lock()
 
@@ -193,7 +193,7 @@ def _orientation(picture: Image.Image) -> int:
 
 def is_gray(picture: Image.Image) -> bool:
     """Whether a picture has no color, by its mode."""
-    return picture.mode in _GREY
+    return picture.mode in _GRAY
 
 
 class UnknownWhiteError(ValueError):

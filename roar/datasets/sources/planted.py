@@ -28,7 +28,7 @@ DEFAULTS = {"size": 16, "classes": 4, "channels": 3, "patch": 3, "patches": 2, "
 LIMITS = {"size": (4, 1_024), "classes": (2, 1_000), "patch": (2, 64), "patches": (1, 10), "redundancy": (1, 100),
           "distractors": (0, 1_000), "difficulty": (0, 1), "fixed": (0, 1), "train": (1, 10**7), "test": (1, 10**7),
           "seed": (0, 2**63 - 1), "channels": (1, 3)}
-GREY = 128
+GRAY = 128
 CONTRAST = 100  # of a pattern at difficulty 0, in 8-bit units to either side of gray
 SPREAD = 45  # standard deviation of the background in 8-bit units, about
 BLOCK = 64  # images made at a time
@@ -191,7 +191,7 @@ class _Images:
                     patch = image[:, row:row + recipe.patch, column:column + recipe.patch]
                     patch *= recipe.difficulty
                     patch += (1 - recipe.difficulty) * CONTRAST * patterns[number]
-            images[start:start + BLOCK] = np.rint(block + GREY).clip(0, 255)
+            images[start:start + BLOCK] = np.rint(block + GRAY).clip(0, 255)
         return images
 
 

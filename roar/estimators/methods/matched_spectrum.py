@@ -45,8 +45,9 @@ def matched_spectrum_of(estimator: Estimator) -> MatchedSpectrum:
         raise UsageError(f"'{BLURRED}' takes an estimator that explains a network, which '{estimator.name}' does not; "
                          f"write {BLURRED}(vargrad).")
     return MatchedSpectrum(f"{BLURRED}({estimator.name})", MATCHED_SPECTRUM, THEILER,
-                     f"a random ranking as smooth as that of {estimator.name}", of=estimator,
-                     function=matched_spectrum_ranks, kind=BLURRED, spelling=f"{BLURRED}({estimator.spelling})")
+                           f"a random ranking as smooth as that of {estimator.name}", of=estimator,
+                           function=matched_spectrum_ranks, kind=BLURRED,
+                           spelling=f"{BLURRED}({estimator.spelling})")
 
 
 def mean_periodogram(blocks: Iterable[np.ndarray], planes: int, height: int, width: int) -> np.ndarray:
@@ -71,7 +72,7 @@ def mean_periodogram(blocks: Iterable[np.ndarray], planes: int, height: int, wid
 
 
 def matched_spectrum_ranks(spectrum: np.ndarray, indices: np.ndarray, root_seed: int,
-                    split: str) -> tuple[np.ndarray, float]:
+                           split: str) -> tuple[np.ndarray, float]:
     """Ranks of noise with a given spectrum, ``[N, P]``, and the share of tied pixels.
 
     White Gaussian noise from (root seed, ``"random-blurred"``, split, index), its Fourier transform times sqrt(S), is

@@ -80,6 +80,7 @@ def run_here(job: ClusterJob, watcher: Watcher) -> None:
     if not ray.get(desk.sees.remote(job.store_id)):
         raise FailureError(f"The cluster does not see the store '{job.location}'; give a --store that both sides "
                            "see: a shared folder or a URL such as s3://bucket/prefix.")
+    # Within a dictionary the reference reaches the trial as it is, which reads it where its failure can be told.
     parameters = {"stage": {"": ray.put((job.open_worker, job.tasks, job.cpus))}, "shared": job.shared, "desk": desk,
                   "location": job.location, "store_id": job.store_id}
     trainable = tune.with_resources(tune.with_parameters(_Trial, **parameters),

@@ -9,9 +9,9 @@ import pandas as pd
 
 from roar.analysis.facts import ESTIMATOR_FACTS, Facts, facts_of, require
 from roar.analysis.paired import Floats
+from roar.store.facts import NETWORK
 
 TIED = 0.05  # share of tied pixels from which on it has to be said: chance alone gives a few, zeros give many
-NETWORK = ("source", "model", "regularizer")
 NEEDED = (*NETWORK, "estimator", "across", "other_model", "other", "measure", "mean", "n", "ci_low", "ci_high",
           "tied_share", "other_tied_share", *ESTIMATOR_FACTS, *(f"other_{name}" for name in ESTIMATOR_FACTS))
 

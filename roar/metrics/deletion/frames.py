@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from roar.store.artifacts import MANIFEST
-from roar.store.facts import FACTS, KEYS, ROWS, told_apart
+from roar.store.facts import FACTS, KEYS, NETWORK, ROWS, told_apart
 from roar.store.frames import finished_folders, read_frames
 from roar.store.rows import COUNT, PERCENT, POSITION, SHARE, TEXT, TRUTH, Rows, Values, read_rows_of, require_row
 from roar.store.store import Store
@@ -30,10 +30,9 @@ COLUMNS = {
     **FACTS,
     "folder": "string",  # of the artifact
 }
-_NETWORK = ["source", "model", "regularizer"]
 
 _MODE = Values("text", words=("roar", "kar"))
-NAMED = Rows({**dict.fromkeys([*_NETWORK, "estimator", "fill"], TEXT), **ROWS})  # what a manifest says of both
+NAMED = Rows({**dict.fromkeys([*NETWORK, "estimator", "fill"], TEXT), **ROWS})  # what a manifest says of both
 CURVES = Rows({  # what `curves.parquet` may hold
     **NAMED.columns, "mode": _MODE,
     "threshold": PERCENT, "accuracy": SHARE, "probability": SHARE, "n_test": replace(COUNT, low=1),
@@ -52,8 +51,8 @@ def read_deletion(store: Store) -> pd.DataFrame:
     Raises:
         DamagedArtifactError: a file is not what was written, or holds what cannot be.
     """
-    frame = told_apart(read_frames(store, FOLDER, "curves.parquet", CURVES), _NETWORK)
-    keys = [*_NETWORK, "estimator", "mode", "fill", "threshold"]
+    frame = told_apart(read_frames(store, FOLDER, "curves.parquet", CURVES), NETWORK)
+    keys = [*NETWORK, "estimator", "mode", "fill", "threshold"]
     return frame[list(COLUMNS)].astype(COLUMNS).drop_duplicates(keys).sort_values(keys, ignore_index=True)
 
 
@@ -74,7 +73,7 @@ def read_deletion_images(store: Store, folders: Iterable[str] | None = None) -> 
     """
     import pandas as pd
 
-    columns = [*_NETWORK, "estimator", *FACTS]
+    columns = [*NETWORK, "estimator", *FACTS]
     rows = []
     for folder in finished_folders(store, FOLDER) if folders is None else folders:
         manifest = store.manifest(folder)
@@ -82,7 +81,7 @@ def read_deletion_images(store: Store, folders: Iterable[str] | None = None) -> 
             row = {name: manifest["facts"].get(name) for name in (*columns, *KEYS)}
             require_row({**row, "fill": manifest["identity"].get("fill")}, f"{folder}/{MANIFEST}", NAMED)
             rows.append({**row, "fill": manifest["identity"]["fill"], "folder": folder})
-    named = told_apart(pd.DataFrame(rows, columns=[*columns, *KEYS, "fill", "folder"]), _NETWORK)
+    named = told_apart(pd.DataFrame(rows, columns=[*columns, *KEYS, "fill", "folder"]), NETWORK)
     for known in named.to_dict("records"):
         path = f"{known['folder']}/images.parquet"
         images = read_rows_of(store.read_file(known["folder"], "images.parquet"), path, IMAGES)

@@ -14,7 +14,7 @@ from roar.pipeline import Session, asked_for, plan, rank
 from roar.pipeline.running import make
 from roar.pipeline.session import keep_plan
 from roar.store.artifacts import MANIFEST, artifact_files, key_of
-from roar.store.facts import FACTS, ROWS, told_apart
+from roar.store.facts import FACTS, NETWORK, ROWS, told_apart
 from roar.store.frames import read_frames
 from roar.store.parquet import parquet_bytes
 from roar.store.rows import COUNT, POSITION, SHARE, TEXT, TRUTH, Rows
@@ -34,7 +34,6 @@ POINTS = Rows({  # what `points.parquet` may hold
     "n": replace(COUNT, low=1), "share": SHARE,
 }, possible=lambda frame: bool((frame["count"] <= frame["n"]).all()))
 IMAGES = Rows({"index": POSITION, "hit": TRUTH}, keys=("index",))  # what `images.parquet` may hold
-_NETWORK = ["source", "model", "regularizer"]
 _BLOCK = 250  # images whose ranks are held at a time
 
 
@@ -119,10 +118,10 @@ def read_hits(store: Store) -> pd.DataFrame:
     """
     from statsmodels.stats.proportion import proportion_confint
 
-    rows = told_apart(read_frames(store, FOLDER, "points.parquet", POINTS), _NETWORK)
+    rows = told_apart(read_frames(store, FOLDER, "points.parquet", POINTS), NETWORK)
     low, high = proportion_confint(rows["count"], rows["n"], alpha=0.05, method="wilson") if len(rows) else ([], [])
     rows = rows.assign(hits=100 * rows["count"] / rows["n"], hits_low=low, hits_high=high,
                        hits_by_chance=100 * rows["share"])
     rows[["hits_low", "hits_high"]] *= 100
     return rows[list(COLUMNS)].astype(COLUMNS).sort_values(
-        [*_NETWORK, "hits"], ascending=[True, True, True, False], ignore_index=True)
+        [*NETWORK, "hits"], ascending=[True, True, True, False], ignore_index=True)

@@ -17,12 +17,12 @@ from roar.analysis.figures.style import FILE, Medium, look, new_figure, panel_gr
 from roar.analysis.tables import signed
 from roar.errors import AnalysisError
 from roar.metrics.sanity.verdict import UNCHANGED, finest
+from roar.store.facts import NETWORK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NETWORK = ("source", "model", "regularizer")
 ROWS = {"cascading": "layers re-initialized from the output on", "independent": "one layer re-initialized",
         "labels": "trained on shuffled labels"}
 TICK_POINTS = 7.5  # type size of the names of layers

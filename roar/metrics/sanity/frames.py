@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from roar.metrics.summaries import SIMILARITIES, are_similarities, spearman_rows
-from roar.store.facts import FACTS, ROWS, told_apart
+from roar.store.facts import FACTS, NETWORK, ROWS, told_apart
 from roar.store.frames import read_frames
 from roar.store.rows import SHARE, TEXT, Rows, Values
 from roar.store.store import Store
@@ -56,7 +56,7 @@ def read_sanity(store: Store) -> pd.DataFrame:
         DamagedArtifactError: a file is not what was written, or holds what cannot be.
     """
     found = read_frames(store, FOLDER, "averages.parquet", AVERAGES)
-    found = told_apart(found.drop_duplicates([*_KEYS, "ranking"]), ["source", "model", "regularizer"])
+    found = told_apart(found.drop_duplicates([*_KEYS, "ranking"]), NETWORK)
     return found[list(COLUMNS)].astype(COLUMNS).sort_values(_KEYS, ignore_index=True)
 
 

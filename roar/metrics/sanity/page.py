@@ -11,8 +11,9 @@ from roar.analysis.curves import panel_title
 from roar.analysis.facts import facts_of
 from roar.analysis.figures.inline import chart
 from roar.analysis.page import Section, fill, rows_of
-from roar.metrics.sanity.figures import NETWORK, ROWS, sanity_curves
+from roar.metrics.sanity.figures import ROWS, sanity_curves
 from roar.metrics.sanity.verdict import UNCHANGED, sanity_verdicts
+from roar.store.facts import NETWORK
 
 
 def section(frames: Mapping[str, pd.DataFrame]) -> Section:
