@@ -156,7 +156,7 @@ def _all_better(pairs: pd.DataFrame) -> tuple[str, str]:
 def _otherwise(bases: pd.DataFrame, gaps: pd.DataFrame | None, here: dict[str, str]) -> tuple[str, str]:
     """The claim about deletion, for those bases that ROAR does not find better than random."""
     if gaps is None:
-        return "not measured", "This claim needs deletion curves; run `roar delete`."
+        return "not measured", "This claim needs deletion curves, and deletion was not run."
     at_home = np.logical_and.reduce([gaps[name] == here[name] for name in _DELETION_PANEL])
     modest = bases[bases["verdict"] != "better"]["estimator"]
     own = gaps[at_home & (gaps["control"] == "random") & gaps["estimator"].isin(modest)]
